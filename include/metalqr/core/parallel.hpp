@@ -1,0 +1,48 @@
+#pragma once
+
+/// @file
+/// Loops over independent work, in parallel where OpenMP is on, with the same result for any number of
+/// threads.
+
+#include <exception>
+#include <limits>
+
+#include <metalqr/core/backend.hpp>
+
+namespace metalqr::inline METALQR_ABI {
+
+/// Calls `body(i)` for i = 0 ... count - 1, on several threads when compiled with OpenMP.
+/// The result does not depend on their number as long as `body(i)` writes only what belongs to i; sums belong
+/// behind the loop, in index order. If calls throw, the exception of the smallest i is rethrown after the
+/// loop.
+/// @param threads at most so many threads; 0 leaves it to OpenMP.
+template <class Body>
+void parallel_for(Index count, const Body& body, [[maybe_unused]] int threads = 0) {
+#ifdef _OPENMP
+  std::exception_ptr error;
+  Index failed = std::numeric_limits<Index>::max();
+  const auto guarded = [&](Index i) {
+    try {
+      body(i);
+    } catch (...) {
+#pragma omp critical(metalqr_parallel_for)
+      if (i < failed) {
+        failed = i;
+        error = std::current_exception();
+      }
+    }
+  };
+  if (threads > 0) {
+#pragma omp parallel for schedule(static) num_threads(threads) if (count > 1)
+    for (Index i = 0; i < count; ++i) guarded(i);
+  } else {
+#pragma omp parallel for schedule(static) if (count > 1)
+    for (Index i = 0; i < count; ++i) guarded(i);
+  }
+  if (error) std::rethrow_exception(error);
+#else
+  for (Index i = 0; i < count; ++i) body(i);
+#endif
+}
+
+}  // namespace metalqr::inline METALQR_ABI
