@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds one example and runs it: examples/run.sh [NAME ARGUMENTS...]
+# The default is quickstart. Only the program itself writes to stdout, and its exit status is the script's.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+. "$root/cmake/setup.sh"
+
+name=${1:-quickstart}
+if [ $# -gt 0 ]; then shift; fi
+case $name in
+  */* | .*) known=false ;;
+  *) if [ -f "$root/examples/$name.cpp" ]; then known=true; else known=false; fi ;;
+esac
+if [ $known = false ]; then
+  say "usage: examples/run.sh [NAME ARGUMENTS...]"
+  say "There is no example '$name'. The examples are:"
+  for source in "$root"/examples/*.cpp; do
+    if [ -f "$source" ]; then say "  $(basename "$source" .cpp)"; fi
+  done
+  exit 2
+fi
+
+build_dir=$build_root/examples
+program=$build_dir/examples/$name
+stamp=$build_dir/$name.built
+
+# The stamp carries the time at which the last successful build of this program began.
+up_to_date() {
+  [ -x "$program" ] && [ -f "$stamp" ] &&
+    [ -z "$(find "$root"/{CMakeLists.txt,cmake,examples,include} -newer "$stamp" -print -quit)" ]
+}
+
+if ! up_to_date; then
+  install_packages examples
+  lock_build "$build_dir"
+  if ! up_to_date; then
+    say "Building $name"
+    touch "$stamp.begun"
+    configure "$build_dir" -DMETALQR_BUILD_EXAMPLES=ON -DMETALQR_BUILD_TESTS=OFF -DMETALQR_BUILD_BENCHMARKS=OFF
+    build "$build_dir" --target "$name"
+    mv "$stamp.begun" "$stamp"
+  fi
+  unlock_build
+fi
+exec "$program" "$@"
