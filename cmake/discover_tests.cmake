@@ -27,7 +27,8 @@ foreach(spec "~[.]~[long]" "[long]")
     string(REGEX REPLACE "([][\\,\"])" "\\\\\\1" pattern "${name}")
     string(APPEND script
            "add_test([==[${FOLDER}: ${name}]==] [==[${EXECUTABLE}]==] [==[${pattern}]==])\n"
-           "set_tests_properties([==[${FOLDER}: ${name}]==] PROPERTIES LABELS [==[${labels}]==] TIMEOUT 1800)\n")
+           "set_tests_properties([==[${FOLDER}: ${name}]==] PROPERTIES LABELS [==[${labels}]==] TIMEOUT 1800\n"
+           "                     FAIL_REGULAR_EXPRESSION [==[No tests ran|No test cases matched]==])\n")
   endforeach()
 endforeach()
 file(WRITE ${SCRIPT} "${script}")

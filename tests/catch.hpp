@@ -16,7 +16,8 @@ using Detail::Approx;
 
 namespace Matchers {
 
-inline auto ContainsSubstring(const std::string& text, CaseSensitive::Choice sensitivity = CaseSensitive::Yes) {
+inline auto ContainsSubstring(const std::string& text,
+                              CaseSensitive::Choice sensitivity = CaseSensitive::Yes) {
   return Contains(text, sensitivity);
 }
 

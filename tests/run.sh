@@ -19,11 +19,12 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # -O1 compiles in half the time of -O3, and without -DNDEBUG Eigen checks sizes and indices.
 variant=tests
 options=(-DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE=-O1)
-selection=(-LE '^long$')
+selection=()
+length=(-LE '^long$')
 while [ $# -gt 0 ]; do
   case $1 in
     --sanitize) variant=sanitize options+=(-DMETALQR_SANITIZE=ON) ;;
-    --long) selection=() ;;
+    --long) length=() ;;
     -h | --help) usage && exit ;;
     -*) break ;;
     *) selection+=(-R "$1") ;;
@@ -48,4 +49,4 @@ unlock_build
 cd "$build_dir"
 # Idle threads that spin slow down the tests that run beside them.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
-exec ctest --parallel "$(jobs)" --output-on-failure --no-tests=error --no-label-summary "${selection[@]}" "$@" </dev/null
+exec ctest --parallel "$(jobs)" --output-on-failure --no-tests=error --no-label-summary "${length[@]}" "${selection[@]}" "$@" </dev/null
