@@ -5,6 +5,7 @@
 /// what was expected.
 
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include <metalqr/core/backend.hpp>
@@ -112,6 +113,7 @@ void require_positive_definite(const X& x, const char* name) {
 
 /// Throws `NotPositiveDefinite` unless the finite square matrix X is symmetric and positive semidefinite up
 /// to rounding: X + 8 n epsilon |X|_F I has a Cholesky factorisation (a matrix of deficient rank passes).
+/// Epsilon is at least that of double, since wider numbers are often read from doubles.
 template <MatrixBackend Backend, class X>
 void require_positive_semidefinite(const X& x, const char* name) {
   using Scalar = typename Backend::Scalar;
@@ -119,9 +121,10 @@ void require_positive_semidefinite(const X& x, const char* name) {
   const Scalar largest = Backend::max_abs(x);
   if (!(largest > Scalar(0))) return;
   const X scaled = x / largest;
+  const Scalar of_double(std::numeric_limits<double>::epsilon());
+  const Scalar epsilon = Backend::epsilon() > of_double ? Backend::epsilon() : of_double;
   const Scalar n = static_cast<Scalar>(static_cast<double>(Backend::rows(x)));
-  require_pivots<Backend>(x, Scalar(8) * n * Backend::epsilon() * Backend::norm(scaled), name,
-                          "positive semidefinite");
+  require_pivots<Backend>(x, Scalar(8) * n * epsilon * Backend::norm(scaled), name, "positive semidefinite");
 }
 
 }  // namespace metalqr::inline METALQR_ABI::detail
