@@ -1,0 +1,62 @@
+#pragma once
+
+/// @file
+/// Lists of tasks: what everything that works on a fleet accepts.
+
+#include <cstddef>
+#include <ranges>
+#include <span>
+#include <string>
+#include <type_traits>
+
+#include <metalqr/core/backend.hpp>
+#include <metalqr/core/check.hpp>
+#include <metalqr/core/error.hpp>
+#include <metalqr/lqr/task.hpp>
+
+namespace metalqr::inline METALQR_ABI::systems {
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_task = false;
+template <class Backend>
+inline constexpr bool is_task<Task<Backend>> = true;
+
+}  // namespace detail
+
+/// Tasks over one backend, contiguous in memory: a `Family`, `std::vector`, `std::array` or `std::span` of
+/// `Task`s.
+template <class T>
+concept TaskList = std::ranges::contiguous_range<const T> && std::ranges::sized_range<const T> &&
+    detail::is_task<std::ranges::range_value_t<const T>>;
+
+/// The backend of a list of tasks.
+template <TaskList Tasks>
+using BackendOf = typename std::ranges::range_value_t<const Tasks>::Backend;
+
+/// Gains of the tasks in a list (n_u x n_x).
+template <TaskList Tasks>
+using GainOf = typename BackendOf<Tasks>::Gain;
+
+/// Numbers of the tasks in a list.
+template <TaskList Tasks>
+using ScalarOf = typename BackendOf<Tasks>::Scalar;
+
+/// The list as a span, which must not outlive it, after checking that it can be worked on as one fleet.
+/// @throws InvalidOption if it is empty, DimensionMismatch if the tasks differ in shape.
+template <TaskList Tasks>
+std::span<const Task<BackendOf<Tasks>>> checked_fleet(const Tasks& tasks) {
+  const std::span<const Task<BackendOf<Tasks>>> fleet(std::ranges::data(tasks), std::ranges::size(tasks));
+  if (fleet.empty()) throw InvalidOption("tasks: expected at least one task, got an empty list");
+  for (std::size_t i = 1; i < fleet.size(); ++i) {
+    if (fleet[i].nx() == fleet[0].nx() && fleet[i].nu() == fleet[0].nu()) continue;
+    throw DimensionMismatch("tasks: expected B of shape " +
+                            metalqr::detail::shape(fleet[0].nx(), fleet[0].nu()) + " in every task, got " +
+                            metalqr::detail::shape(fleet[i].nx(), fleet[i].nu()) + " in task " +
+                            std::to_string(i));
+  }
+  return fleet;
+}
+
+}  // namespace metalqr::inline METALQR_ABI::systems
