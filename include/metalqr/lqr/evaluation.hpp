@@ -30,21 +30,29 @@ typename Backend::StateMatrix stage_cost(const Task<Backend>& task,
   return task.Q() + Backend::congruence(K, task.R());
 }
 
-/// J(K) = tr(P Sigma0), or +infinity where rho(A - BK) < 1 is not proved; never NaN, never throws.
-/// One solution of the Lyapunov equation by doubling. K is n_u x n_x.
+/// tr(P S) for a second moment S (n_x x n_x) of the initial state, or +infinity where rho(A - BK) < 1 is not
+/// proved; never NaN, never throws. One solution of the Lyapunov equation by doubling. K is n_u x n_x.
 template <MatrixBackend Backend>
 typename Backend::Scalar cost(const Task<Backend>& task,
-                              const std::type_identity_t<typename Backend::Gain>& K) {
+                              const std::type_identity_t<typename Backend::Gain>& K,
+                              const std::type_identity_t<typename Backend::StateMatrix>& S) {
   using StateMatrix = typename Backend::StateMatrix;
   using Scalar = typename Backend::Scalar;
   StateMatrix P = stage_cost(task, K);
   const auto report = visit_powers<Backend>(
       closed_loop(task, K), [&P](const StateMatrix& power) { P += Backend::congruence(power, P); });
-  const Scalar value = Backend::inner(P, task.Sigma0());
+  const Scalar value = Backend::inner(P, S);
   // The comparison is false for a NaN as well.
   return report.status == Status::converged && value < std::numeric_limits<Scalar>::infinity()
              ? value
              : std::numeric_limits<Scalar>::infinity();
+}
+
+/// J(K) = tr(P Sigma0), or +infinity where rho(A - BK) < 1 is not proved; see above.
+template <MatrixBackend Backend>
+typename Backend::Scalar cost(const Task<Backend>& task,
+                              const std::type_identity_t<typename Backend::Gain>& K) {
+  return cost(task, K, task.Sigma0());
 }
 
 /// rho(A - BK).

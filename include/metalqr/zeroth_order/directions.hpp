@@ -1,0 +1,134 @@
+#pragma once
+
+/// @file
+/// Directions in which a zeroth-order estimator probes a cost.
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <metalqr/core/error.hpp>
+#include <metalqr/core/random.hpp>
+
+namespace metalqr::inline METALQR_ABI::zeroth_order {
+
+/// Law of the perturbations U of a gain, d = n_u n_x. All have E[vec(U) vec(U)'] = (r^2/d) I for the radius
+/// r.
+enum class Directions {
+  sphere,      ///< uniform on the Frobenius sphere of radius r
+  gaussian,    ///< independent N(0, r^2/d) entries
+  rademacher,  ///< independent entries +-r/sqrt(d)
+  coordinate,  ///< r times the unit matrices, in order; samples come in blocks of d
+  orthonormal  ///< r times the columns of a random rotation of R^d; samples come in blocks of d
+};
+
+/// The enumerator's name.
+constexpr const char* to_string(Directions directions) {
+  switch (directions) {
+    case Directions::sphere:
+      return "sphere";
+    case Directions::gaussian:
+      return "gaussian";
+    case Directions::rademacher:
+      return "rademacher";
+    case Directions::coordinate:
+      return "coordinate";
+    case Directions::orthonormal:
+      return "orthonormal";
+  }
+  return "unknown";
+}
+
+/// Whether samples come in blocks of d that span R^d exactly.
+constexpr bool comes_in_blocks(Directions directions) {
+  return directions == Directions::coordinate || directions == Directions::orthonormal;
+}
+
+namespace detail {
+
+/// Columns of a uniformly distributed d x d orthogonal matrix: Gram-Schmidt, twice, on Gaussian vectors.
+inline std::vector<std::vector<double>> random_rotation(std::size_t d, Stream& stream) {
+  std::vector<std::vector<double>> columns;
+  columns.reserve(d);
+  while (columns.size() < d) {
+    std::vector<double> v(d);
+    for (double& entry : v) entry = stream.normal();
+    double norm = 0;
+    for (int pass = 0; pass < 2; ++pass) {
+      for (const std::vector<double>& u : columns) {
+        double along = 0;
+        for (std::size_t i = 0; i < d; ++i) along += u[i] * v[i];
+        for (std::size_t i = 0; i < d; ++i) v[i] -= along * u[i];
+      }
+      norm = 0;
+      for (const double entry : v) norm += entry * entry;
+      norm = std::sqrt(norm);
+      for (double& entry : v) entry /= norm;
+    }
+    columns.push_back(std::move(v));
+  }
+  return columns;
+}
+
+template <class Backend>
+typename Backend::Gain to_gain(const std::vector<double>& entries, double scale, Index nu, Index nx) {
+  typename Backend::Gain U = Backend::zero_gain(nu, nx);
+  for (Index i = 0; i < nu; ++i) {
+    for (Index j = 0; j < nx; ++j) {
+      U(i, j) = static_cast<typename Backend::Scalar>(scale * entries[static_cast<std::size_t>(i * nx + j)]);
+    }
+  }
+  return U;
+}
+
+}  // namespace detail
+
+/// `count` perturbations of an n_u x n_x gain with radius r > 0. Sample l (or block l/d) comes from the
+/// stream at `key` with sample l (or l/d), so that each is reproduced alone.
+/// @throws InvalidOption if count < 1, radius is not positive, or count is no multiple of d for laws in
+/// blocks.
+template <class Backend>
+std::vector<typename Backend::Gain> draw_directions(Directions law, Index count, Index nu, Index nx,
+                                                    double radius, const StreamKey& key) {
+  const Index d = nu * nx;
+  metalqr::detail::require_option(count >= 1, "samples", static_cast<double>(count), "at least 1");
+  metalqr::detail::require_option(radius > 0 && std::isfinite(radius), "radius", radius, "a positive number");
+  if (comes_in_blocks(law) && count % d != 0) {
+    throw InvalidOption("samples: expected a multiple of n_u n_x = " + std::to_string(d) + " for " +
+                        to_string(law) + " directions, got " + std::to_string(count));
+  }
+  const StreamKey base = key.with_purpose(Purpose::directions);
+  const auto size = static_cast<std::size_t>(d);
+  std::vector<typename Backend::Gain> directions;
+  directions.reserve(static_cast<std::size_t>(count));
+  if (comes_in_blocks(law)) {
+    for (Index block = 0; block < count / d; ++block) {
+      std::vector<std::vector<double>> columns;
+      if (law == Directions::orthonormal) {
+        Stream stream(base.with_sample(static_cast<std::uint64_t>(block)));
+        columns = detail::random_rotation(size, stream);
+      } else {
+        columns.assign(size, std::vector<double>(size, 0.0));
+        for (std::size_t i = 0; i < size; ++i) columns[i][i] = 1;
+      }
+      for (const auto& column : columns)
+        directions.push_back(detail::to_gain<Backend>(column, radius, nu, nx));
+    }
+    return directions;
+  }
+  const double spread = radius / std::sqrt(static_cast<double>(d));
+  std::vector<double> entries(size);
+  for (Index l = 0; l < count; ++l) {
+    Stream stream(base.with_sample(static_cast<std::uint64_t>(l)));
+    double norm = 0;
+    for (double& entry : entries) {
+      entry = law == Directions::rademacher ? stream.rademacher() : stream.normal();
+      norm += entry * entry;
+    }
+    directions.push_back(detail::to_gain<Backend>(
+        entries, law == Directions::sphere ? radius / std::sqrt(norm) : spread, nu, nx));
+  }
+  return directions;
+}
+
+}  // namespace metalqr::inline METALQR_ABI::zeroth_order

@@ -1,0 +1,195 @@
+#pragma once
+
+/// @file
+/// Gradient estimates from cost values.
+
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <type_traits>
+#include <vector>
+
+#include <metalqr/core/check.hpp>
+#include <metalqr/zeroth_order/directions.hpp>
+#include <metalqr/zeroth_order/oracle.hpp>
+
+namespace metalqr::inline METALQR_ABI::zeroth_order {
+
+/// Which cost values a sample uses.
+enum class Points {
+  one,                ///< J(K + U)
+  one_with_baseline,  ///< J(K + U) - J(K)
+  two                 ///< J(K + U) - J(K - U)
+};
+
+/// What happens to a sample whose perturbed gain has no finite cost.
+enum class Unstable {
+  drop,   ///< the sample is left out
+  shrink  ///< its perturbation is halved until the cost is finite, at most ten times; then it is left out
+};
+
+/// Options of an estimator.
+struct EstimatorOptions {
+  Points points = Points::two;                      ///< cost values a sample uses
+  Directions directions = Directions::orthonormal;  ///< law of the perturbations
+  Index samples = 0;                                ///< number m of perturbations; 0: d = n_u n_x
+  double radius = 1e-4;                             ///< r, in units of the gain
+  Unstable unstable = Unstable::shrink;             ///< what a destabilising perturbation does
+  bool common_random_numbers = true;                ///< the costs of one sample share their randomness
+  /// Directions do not depend on the key's task: all tasks of an iteration are probed along the same ones.
+  bool shared_directions = false;
+  /// Spend two calls on an error bar where the samples allow none (a single block of directions).
+  bool check_direction = false;
+};
+
+/// An estimate of a gradient.
+template <class Backend>
+struct GradientEstimate {
+  typename Backend::Gain gradient;  ///< n_u x n_x
+  /// Standard error of the gradient in the Frobenius norm (root of the covariance's trace), from the spread
+  /// of independent samples or blocks, or from a check direction; NaN where there is neither. It does not
+  /// contain the smoothing bias, which is O(r^2) for two points.
+  double standard_error = std::numeric_limits<double>::quiet_NaN();
+  Index calls = 0;    ///< oracle calls
+  Index used = 0;     ///< samples in the estimate
+  Index dropped = 0;  ///< samples left out because no finite cost was found
+  Index shrunk = 0;   ///< samples with a smaller radius
+};
+
+/// Throws `InvalidOption` naming the first field out of range; d = n_u n_x.
+inline void validate(const EstimatorOptions& options) {
+  metalqr::detail::require_option(options.samples >= 0, "samples", static_cast<double>(options.samples),
+                                  "at least 1, or 0 for n_u n_x");
+  metalqr::detail::require_option(options.radius > 0 && std::isfinite(options.radius), "radius",
+                                  options.radius, "a positive number");
+}
+
+namespace detail {
+
+/// Slope of the cost along a perturbation, as <grad J, U> would be.
+template <class Scalar>
+struct Slope {
+  Scalar value{};
+  Index calls = 0;
+  bool usable = false;
+  bool shrunk = false;
+};
+
+template <MatrixBackend Backend, class Oracle>
+Slope<typename Backend::Scalar> probe(const Oracle& oracle, const typename Backend::Gain& K,
+                                      const typename Backend::Gain& U, const EstimatorOptions& options,
+                                      const StreamKey& key,
+                                      const std::optional<typename Backend::Scalar>& baseline) {
+  using Gain = typename Backend::Gain;
+  using Scalar = typename Backend::Scalar;
+  constexpr int max_halvings = 10;
+  constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
+  const StreamKey other = options.common_random_numbers ? key : key.child(1);
+  Slope<Scalar> slope;
+  Scalar scale(1);
+  for (int halving = 0;; ++halving) {
+    const Gain forward = K + scale * U;
+    const Scalar ahead = call<Backend>(oracle, forward, key);
+    ++slope.calls;
+    Scalar behind(0);
+    Scalar width = scale;
+    if (options.points == Points::two) {
+      const Gain backward = K - scale * U;
+      behind = call<Backend>(oracle, backward, other);
+      ++slope.calls;
+      width = Scalar(2) * scale;
+    } else if (options.points == Points::one_with_baseline) {
+      behind = *baseline;
+    }
+    if (ahead < infinity && behind < infinity) {
+      slope.value = (ahead - behind) / width;
+      slope.usable = true;
+      slope.shrunk = halving > 0;
+      return slope;
+    }
+    if (options.unstable == Unstable::drop || halving == max_halvings) return slope;
+    scale = scale / Scalar(2);
+  }
+}
+
+}  // namespace detail
+
+/// Estimates grad J(K) from m perturbations U_l as d/(r^2 m) sum_l s_l U_l, where the slope s_l is J(K + U),
+/// or J(K + U) - J(K), or (J(K + U) - J(K - U))/2 (Toso et al., L4DC 2024, algorithm 2). With two points and
+/// whole orthonormal blocks the error is O(r^2) with no sampling error; independent directions leave a
+/// relative error of about sqrt(d/m). Sample l draws its randomness at `key` with sample l.
+/// @throws DimensionMismatch, NotFinite for a bad K; InvalidOption. An unstable K is no error: samples are
+/// dropped and counted.
+template <MatrixBackend Backend, CostOracle<Backend> Oracle>
+GradientEstimate<Backend> estimate_gradient(const Oracle& oracle,
+                                            const std::type_identity_t<typename Backend::Gain>& K,
+                                            const EstimatorOptions& options = {}, const StreamKey& key = {}) {
+  using Gain = typename Backend::Gain;
+  using Scalar = typename Backend::Scalar;
+  validate(options);
+  metalqr::detail::require_finite<Backend>(K, "K");
+  const Index nu = Backend::rows(K);
+  const Index nx = Backend::cols(K);
+  const Index d = nu * nx;
+  const Index samples = options.samples > 0 ? options.samples : d;
+  const std::vector<Gain> directions =
+      draw_directions<Backend>(options.directions, samples, nu, nx, options.radius,
+                               options.shared_directions ? key.with_task(0) : key);
+  GradientEstimate<Backend> estimate{.gradient = Backend::zero_gain(nu, nx)};
+  std::optional<Scalar> baseline;
+  // Independent replicates of the estimate: samples, or whole blocks.
+  const Index block = comes_in_blocks(options.directions) ? d : 1;
+  const Scalar weight = static_cast<Scalar>(static_cast<double>(d) / (options.radius * options.radius));
+  std::vector<Gain> replicates;
+  Gain sum = Backend::zero_gain(nu, nx);
+  Index used_in_block = 0;
+  for (Index l = 0; l < samples; ++l) {
+    const Gain& U = directions[static_cast<std::size_t>(l)];
+    const StreamKey own = key.with_sample(static_cast<std::uint64_t>(l));
+    if (options.points == Points::one_with_baseline) {
+      baseline = call<Backend>(oracle, K, options.common_random_numbers ? own : own.child(1));
+      ++estimate.calls;
+    }
+    const auto slope = detail::probe<Backend>(oracle, K, U, options, own, baseline);
+    estimate.calls += slope.calls;
+    if (slope.usable) {
+      sum += (weight * slope.value) * U;
+      ++estimate.used;
+      ++used_in_block;
+      estimate.shrunk += slope.shrunk ? 1 : 0;
+    } else {
+      ++estimate.dropped;
+    }
+    if ((l + 1) % block == 0) {
+      // A direction missing from a block contributes nothing; a missing independent sample is no replicate.
+      if (used_in_block > 0) replicates.push_back(sum / static_cast<Scalar>(static_cast<double>(block)));
+      sum = Backend::zero_gain(nu, nx);
+      used_in_block = 0;
+    }
+  }
+  if (replicates.empty()) return estimate;
+  const double count = static_cast<double>(replicates.size());
+  for (const Gain& replicate : replicates) estimate.gradient += replicate;
+  estimate.gradient = estimate.gradient / static_cast<Scalar>(count);
+  if (replicates.size() > 1) {
+    double spread = 0;
+    for (const Gain& replicate : replicates) {
+      const double deviation = Backend::to_double(Backend::norm(Gain(replicate - estimate.gradient)));
+      spread += deviation * deviation;
+    }
+    estimate.standard_error = std::sqrt(spread / (count * (count - 1)));
+  } else if (options.check_direction) {
+    // E <e, v>^2 = |e|^2 r^2/d for v uniform on the sphere and any error e of the estimate.
+    const StreamKey own = key.child(2);
+    const Gain v = draw_directions<Backend>(Directions::sphere, 1, nu, nx, options.radius, own).front();
+    const auto slope = detail::probe<Backend>(oracle, K, v, options, own, baseline);
+    estimate.calls += slope.calls;
+    if (slope.usable) {
+      const double defect = Backend::to_double(slope.value - Backend::inner(estimate.gradient, v));
+      estimate.standard_error = std::abs(defect) * std::sqrt(static_cast<double>(d)) / options.radius;
+    }
+  }
+  return estimate;
+}
+
+}  // namespace metalqr::inline METALQR_ABI::zeroth_order
