@@ -186,10 +186,13 @@ struct EigenBackend {
   static Eigen::Matrix<Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime> solve_spd(const X& x, const Y& y) {
     return x.llt().solve(y);
   }
-  /// Whether the Cholesky factorisation of the symmetric matrix X exists.
+  /// Whether the Cholesky factorisation of the symmetric matrix X exists; false if X holds a NaN.
   template <class X>
   static bool is_positive_definite(const X& x) {
-    return x.llt().info() == Eigen::Success;
+    const auto factorisation = x.llt();
+    // Eigen calls a factorisation with NaN pivots a success.
+    return factorisation.info() == Eigen::Success &&
+           (factorisation.matrixLLT().diagonal().array() > Scalar(0)).all();
   }
 
   /// Eigenvalues of a square matrix, in no order. Costly to compile.
