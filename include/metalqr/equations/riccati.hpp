@@ -7,7 +7,6 @@
 #include <limits>
 #include <string>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include <metalqr/core/backend.hpp>
@@ -100,94 +99,98 @@ void require_joint_cost(const RiccatiProblem<Backend>& problem) {
   require_positive_semidefinite<Backend>(joint, "[Q N; N' R]");
 }
 
+/// A solution in scaled states.
+template <MatrixBackend Backend>
+struct RiccatiAttempt {
+  RiccatiNewton<Backend> newton;                   ///< unstable: no stabilising start
+  std::vector<typename Backend::Scalar> scales{};  ///< D of x = D x'
+  int doublings = 0;
+};
+
+/// Solves `start` (which has no cross term) by doubling and, from its solution, `problem` by Newton's method:
+/// as it is if both problems are the same up to completion of squares, else from the gain alone.
+template <MatrixBackend Backend>
+RiccatiAttempt<Backend> attempt_riccati(RiccatiProblem<Backend> problem, RiccatiProblem<Backend> start,
+                                        bool same, const RiccatiOptions& options) {
+  using StateMatrix = typename Backend::StateMatrix;
+  const StateMatrix G = start.control_weight();
+  auto doubled = riccati_doubling<Backend>(start.A, G, start.Q, options.max_doublings);
+  RiccatiAttempt<Backend> attempt{.newton = {.P = start.Q, .K = Backend::transpose(start.B)}};
+  attempt.newton.status = Status::unstable;
+  attempt.doublings = doubled.iterations;
+  const bool usable = same || doubled.status == Status::converged;
+  if (!usable || !Backend::is_finite(doubled.H)) return attempt;
+  // Newton's method works in states in which the solution has a unit diagonal.
+  attempt.scales = unit_diagonal_scales<Backend>(doubled.H);
+  scale_entries(doubled.H, attempt.scales, attempt.scales);
+  problem.scale(attempt.scales);
+  if (same) {
+    attempt.newton =
+        riccati_newton<Backend>(problem, doubled.H, problem.gain(doubled.H), options.max_newton_steps);
+  } else {
+    start.scale(attempt.scales);
+    attempt.newton = riccati_newton<Backend>(problem, Backend::zero_like(doubled.H), start.gain(doubled.H),
+                                             options.max_newton_steps);
+  }
+  return attempt;
+}
+
 /// Solves a checked problem with symmetric Q and R.
 template <MatrixBackend Backend>
-RiccatiSolution<Backend> solve_checked_dare(RiccatiProblem<Backend> problem, bool has_cross,
+RiccatiSolution<Backend> solve_checked_dare(const RiccatiProblem<Backend>& original,
                                             const RiccatiOptions& options) {
   using std::sqrt;
   using Scalar = typename Backend::Scalar;
-  using StateMatrix = typename Backend::StateMatrix;
-  const Index nx = Backend::rows(problem.A);
-  const Index nu = Backend::cols(problem.B);
-
-  // Completion of squares: v = u + R^-1 N'x removes the cross term.
-  StateMatrix A = problem.A;
-  StateMatrix Q = problem.Q;
-  if (has_cross) {
-    const typename Backend::Gain shift = Backend::solve_spd(problem.R, Backend::transpose(problem.N));
-    A = A - Backend::product(problem.B, shift);
-    Q = Q - Backend::product(problem.N, shift);
-    Q = Backend::symmetrised(Q);
-  }
-  StateMatrix G = Backend::symmetrised(
-      Backend::product(problem.B, Backend::solve_spd(problem.R, Backend::transpose(problem.B))));
-
-  const RiccatiProblem<Backend> original = problem;
-  std::vector<Scalar> scales(static_cast<std::size_t>(nx), Scalar(1));
+  RiccatiProblem<Backend> problem = original;
+  RiccatiProblem<Backend> start = problem.without_cross();
+  std::vector<Scalar> scales(static_cast<std::size_t>(Backend::rows(problem.A)), Scalar(1));
   if (options.balance) {
-    scales = balancing_scales<Backend>(A, G, Q);
-    const std::vector<Scalar> inverse = inverses(scales);
-    scale_entries(A, inverse, scales);
-    scale_entries(G, inverse, inverse);
-    scale_entries(Q, scales, scales);
+    scales = balancing_scales<Backend>(start.A, start.control_weight(), start.Q);
     problem.scale(scales);
+    start.scale(scales);
   }
-
-  RiccatiSolution<Backend> solution{.value = problem.Q, .gain = Backend::transpose(problem.N)};
-  RiccatiNewton<Backend> newton{.P = problem.Q, .K = solution.gain};
-  newton.status = Status::unstable;
-  RiccatiProblem<Backend> newton_problem = problem;
-  std::vector<Scalar> newton_scales = scales;
-  const auto attempt = [&](const Scalar& weight, bool regularised) {
-    const StateMatrix H = Q + weight * Backend::identity_like(Q);
-    const auto doubled = riccati_doubling<Backend>(A, G, H, options.max_doublings);
-    solution.iterations += doubled.iterations;
-    if (doubled.status != Status::converged && regularised) return;
-    if (!Backend::is_finite(doubled.H)) return;
-    // Newton's method works in states in which the solution has a unit diagonal.
-    newton_scales = unit_diagonal_scales<Backend>(doubled.H);
-    StateMatrix scaled_solution = doubled.H;
-    scale_entries(scaled_solution, newton_scales, newton_scales);
-    newton_problem = problem;
-    newton_problem.scale(newton_scales);
-    newton = riccati_newton<Backend>(newton_problem, newton_problem.gain(scaled_solution),
-                                     options.max_newton_steps);
-  };
-  attempt(Scalar(0), false);
-  if (newton.status == Status::unstable) {
-    // Q does not see every unstable mode, so doubling found the smallest solution, not the stabilising one.
-    // With more weight on the state it finds a stabilising gain, if there is one.
-    const Scalar from_state = Backend::max_abs(Q);
-    const Scalar input_size = Backend::max_abs(G);
-    const Scalar from_input = input_size > Scalar(0) ? Scalar(1) / input_size : Scalar(1);
-    const Scalar weight = from_state > from_input ? from_state : from_input;
-    for (const double factor : {1.0, 1e4, 1e-4}) {
-      if (newton.status == Status::unstable) attempt(weight * Scalar(factor), true);
+  auto attempt = attempt_riccati<Backend>(problem, start, true, options);
+  int doublings = attempt.doublings;
+  if (attempt.newton.status == Status::unstable) {
+    // Q does not see every unstable mode, so that doubling found the smallest solution and not the
+    // stabilising one, or the weights are too far apart for it. Another cost gives a stabilising gain, if
+    // there is one.
+    start.A = problem.A;
+    start.use_unit_input_weights();
+    for (const double weight : {1.0, 1e6, 1e-6}) {
+      start.Q = Scalar(weight) * Backend::identity_like(start.Q);
+      attempt = attempt_riccati<Backend>(problem, start, false, options);
+      doublings += attempt.doublings;
+      if (attempt.newton.status != Status::unstable) break;
     }
   }
-  if (newton.status == Status::unstable) {
+  if (attempt.newton.status == Status::unstable) {
     throw NotStabilizable(
         "A, B: expected a stabilisable pair, found no gain with spectral radius of A - BK provably below 1 "
         "(the spectral radius of A is " +
         text(Backend::to_double(spectral_radius<Backend>(problem.A))) + ")");
   }
 
-  solution.value = newton.P;
-  solution.gain = newton.K;
-  for (std::size_t i = 0; i < scales.size(); ++i) scales[i] = Scalar(1) / (scales[i] * newton_scales[i]);
+  const RiccatiNewton<Backend>& newton = attempt.newton;
+  problem.scale(attempt.scales);
+  for (std::size_t i = 0; i < scales.size(); ++i) scales[i] = Scalar(1) / (scales[i] * attempt.scales[i]);
+  RiccatiSolution<Backend> solution{.value = newton.P, .gain = newton.K};
   scale_entries(solution.value, scales, scales);
-  scale_entries(solution.gain, std::vector<Scalar>(static_cast<std::size_t>(nu), Scalar(1)), scales);
+  scale_entries(solution.gain,
+                std::vector<Scalar>(static_cast<std::size_t>(Backend::cols(problem.B)), Scalar(1)), scales);
+  solution.iterations = doublings;
   solution.newton_steps = newton.steps;
   solution.status = newton.status;
   solution.residual = original.residual(solution.value, solution.gain);
   const Scalar tolerance = options.tolerance > 0 ? Scalar(options.tolerance) : sqrt(Backend::epsilon());
-  if (newton.status != Status::converged || !(solution.residual <= tolerance)) {
-    const StateMatrix F = newton_problem.closed_loop(newton.K);
+  if (newton.status != Status::converged || !(newton.residual <= tolerance) ||
+      !(solution.residual <= tolerance)) {
+    const typename Backend::StateMatrix F = problem.closed_loop(newton.K);
     const double radius = Backend::is_finite(F) ? Backend::to_double(spectral_radius<Backend>(F))
                                                 : std::numeric_limits<double>::infinity();
     throw NoConvergence(
         "A, B, Q, R: expected a stabilising solution of the Riccati equation, got residual " +
-        text(Backend::to_double(solution.residual)) + " and spectral radius of A - BK " + text(radius) +
+        text(Backend::to_double(newton.residual)) + " and spectral radius of A - BK " + text(radius) +
         " after " + std::to_string(newton.steps) +
         " Newton steps (a mode on the unit circle that the cost does not see has no stabilising solution)");
   }
@@ -221,9 +224,8 @@ RiccatiSolution<Backend> solve_dare(const std::type_identity_t<typename Backend:
   detail::require_option(options.tolerance >= 0, "tolerance", options.tolerance, "a number not below 0");
   problem.Q = Backend::symmetrised(Q);
   problem.R = Backend::symmetrised(R);
-  const bool has_cross = Backend::max_abs(N) > typename Backend::Scalar(0);
-  if (has_cross) detail::require_joint_cost<Backend>(problem);
-  return detail::solve_checked_dare<Backend>(std::move(problem), has_cross, options);
+  if (problem.has_cross()) detail::require_joint_cost<Backend>(problem);
+  return detail::solve_checked_dare<Backend>(problem, options);
 }
 
 /// The same without cross term: N = 0.

@@ -55,6 +55,36 @@ struct RiccatiProblem {
     return Q + Backend::congruence(K, R) - (cross + Backend::transpose(cross));
   }
 
+  bool has_cross() const { return Backend::max_abs(N) > typename Backend::Scalar(0); }
+
+  /// The problem in v = u + R^-1 N'x, which has no cross term (completion of squares).
+  RiccatiProblem without_cross() const {
+    RiccatiProblem result = *this;
+    if (!has_cross()) return result;
+    const typename Backend::Gain shift = Backend::solve_spd(R, Backend::transpose(N));
+    result.A = A - Backend::product(B, shift);
+    result.Q = Q - Backend::product(N, shift);
+    result.Q = Backend::symmetrised(result.Q);
+    result.N = Backend::zero_like(N);
+    return result;
+  }
+
+  /// G = B R^-1 B'.
+  typename Backend::StateMatrix control_weight() const {
+    return Backend::symmetrised(Backend::product(B, Backend::solve_spd(R, Backend::transpose(B))));
+  }
+
+  /// Replaces R by the diagonal for which every column of B counts the same.
+  void use_unit_input_weights() {
+    using Scalar = typename Backend::Scalar;
+    R = Backend::zero_like(R);
+    for (Index j = 0; j < Backend::cols(B); ++j) {
+      Scalar size(0);
+      for (Index i = 0; i < Backend::rows(B); ++i) size += B(i, j) * B(i, j);
+      R(j, j) = size > Scalar(0) ? size : Scalar(1);
+    }
+  }
+
   /// |Q + K'RK - NK - K'N' + F'PF - P|_F over the sum of the norms of its terms, F = A - BK.
   typename Backend::Scalar residual(const typename Backend::StateMatrix& P,
                                     const typename Backend::Gain& K) const {
@@ -123,17 +153,17 @@ struct RiccatiNewton {
   Status status = Status::iteration_limit;
 };
 
-/// Newton's method from a stabilising gain (Hewer, "An iterative technique for the computation of the steady
-/// state gains for the discrete optimal regulator", IEEE TAC 16, 1971), until the residual stalls. The
-/// iterates decrease to the stabilising solution; where there is none, because the pencil has eigenvalues on
-/// the unit circle, the distance of the closed loop to the limit halves each step: near the limit an answer
-/// is accepted only if that distance has settled.
+/// Newton's method from a stabilising gain K and any symmetric P, best the one of which K is the gain (Hewer,
+/// "An iterative technique for the computation of the steady state gains for the discrete optimal regulator",
+/// IEEE TAC 16, 1971), until the residual stalls. Each step solves a Lyapunov equation for the correction of
+/// P, with the defect as right-hand side, so that its own errors are corrected by the next. The iterates
+/// decrease to the stabilising solution; where there is none, because the pencil has eigenvalues on the unit
+/// circle, the distance of the closed loop to the limit halves each step: near the limit an answer is
+/// accepted only if that distance has settled.
 template <MatrixBackend Backend>
-RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, typename Backend::Gain K,
-                                      int max_steps) {
-  using std::abs;
+RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, typename Backend::StateMatrix P,
+                                      typename Backend::Gain K, int max_steps) {
   using std::isfinite;
-  using std::log2;
   using std::sqrt;
   using Scalar = typename Backend::Scalar;
   using StateMatrix = typename Backend::StateMatrix;
@@ -143,21 +173,22 @@ RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, ty
   // Doublings at which 1 - rho may be below 64 sqrt(epsilon).
   const int marginal = static_cast<int>(std::log2(-std::log(epsilon) / (64 * std::sqrt(epsilon))));
 
-  RiccatiNewton<Backend> best{.P = problem.Q, .K = K};
+  RiccatiNewton<Backend> best{.P = P, .K = K};
   best.residual = std::numeric_limits<Scalar>::infinity();
   best.status = Status::unstable;
   double radius = -1;
   int settled = 0;
-  StateMatrix previous = Backend::zero_like(problem.Q);
   while (best.steps < max_steps) {
-    StateMatrix P = problem.stage_cost(K);
+    const StateMatrix F = problem.closed_loop(K);
+    StateMatrix correction = problem.stage_cost(K) + Backend::congruence(F, P) - P;
     const auto report = visit_powers<Backend>(
-        problem.closed_loop(K), [&P](const StateMatrix& power) { P += Backend::congruence(power, P); });
-    if (report.status != Status::converged) {
+        F, [&correction](const StateMatrix& power) { correction += Backend::congruence(power, correction); });
+    if (report.status != Status::converged && !is_stable<Backend>(F)) {
       if (best.steps > 0) best.status = Status::inconclusive;
       return best;
     }
-    P = Backend::symmetrised(P);
+    correction = Backend::symmetrised(correction);
+    P += correction;
     K = problem.gain(P);
     const Scalar residual = problem.residual(P, K);
     ++best.steps;
@@ -175,7 +206,7 @@ RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, ty
     } else {
       const double last = radius;
       radius = Backend::to_double(spectral_radius<Backend>(problem.closed_loop(K)));
-      const double change = Backend::to_double(Backend::norm(StateMatrix(P - previous)));
+      const double change = Backend::to_double(Backend::norm(correction));
       const bool same = last >= 0 && std::abs(radius - last) <= 0.02 * (1 - radius) + 8 * n * epsilon &&
                         change <= 0.1 * Backend::to_double(Backend::norm(P));
       settled = same ? settled + 1 : 0;
@@ -185,7 +216,6 @@ RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, ty
           is_stable<Backend>(problem.closed_loop(best.K)) ? Status::converged : Status::inconclusive;
       return best;
     }
-    previous = P;
   }
   return best;
 }

@@ -10,6 +10,7 @@
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/error.hpp>
 #include <metalqr/core/status.hpp>
+#include <metalqr/equations/balance.hpp>
 
 namespace metalqr::inline METALQR_ABI {
 
@@ -64,13 +65,55 @@ PowerReport<typename Backend::Scalar> visit_powers(const X& F, const Visit& visi
   }
 }
 
+namespace detail {
+
+/// Whether X is proved positive definite and X - F'XF too, so that rho(F) < 1 (Lyapunov's theorem): both have
+/// a Cholesky factorisation after their diagonals are lowered by a bound on the rounding errors of computing
+/// and factorising them (Rump, "Verification of positive definiteness", BIT 46, 2006).
+template <MatrixBackend Backend>
+bool is_lyapunov_certificate(const typename Backend::StateMatrix& F, const typename Backend::StateMatrix& X) {
+  using std::abs;
+  using Scalar = typename Backend::Scalar;
+  using StateMatrix = typename Backend::StateMatrix;
+  const StateMatrix decrease = X - Backend::congruence(F, X);
+  if (!Backend::is_finite(X) || !Backend::is_finite(decrease)) return false;
+  const Scalar n = static_cast<Scalar>(static_cast<double>(Backend::rows(F)));
+  const Scalar unit = Scalar(2) * (n + Scalar(4)) * Backend::epsilon();
+  const Scalar size = Backend::norm(F);
+  const Scalar product_error = unit * (size * size + Scalar(1)) * Backend::norm(X);
+  const Scalar decrease_error = product_error + unit * abs(Backend::trace(decrease));
+  const Scalar own_error = unit * abs(Backend::trace(X));
+  const StateMatrix identity = Backend::identity_like(F);
+  const StateMatrix lowered_decrease = Backend::symmetrised(decrease) - decrease_error * identity;
+  const StateMatrix lowered = X - own_error * identity;
+  return Backend::is_finite(lowered_decrease) && Backend::is_positive_definite(lowered_decrease) &&
+         Backend::is_positive_definite(lowered);
+}
+
+}  // namespace detail
+
 /// Whether rho(F) < 1, proved in floating-point arithmetic with its rounding errors bounded: `true` is a
-/// proof; `false` means unstable, or too close to the limit to tell (1 - rho below about n eps times the
-/// growth of the powers). At most 64 products.
+/// proof; `false` means unstable, or too close to the limit to tell. First by the powers of F (at most 64
+/// products; see `visit_powers`). Where their growth leaves that open, by a Lyapunov function X = I + F'XF,
+/// and once more in states scaled by powers of two so that X has a unit diagonal.
 template <MatrixBackend Backend>
 bool is_stable(const std::type_identity_t<typename Backend::StateMatrix>& F) {
-  const auto report = visit_powers<Backend>(F, [](const typename Backend::StateMatrix&) {});
-  return report.status == Status::converged;
+  using StateMatrix = typename Backend::StateMatrix;
+  const auto quick = visit_powers<Backend>(F, [](const StateMatrix&) {});
+  if (quick.status != Status::inconclusive) return quick.status == Status::converged;
+  StateMatrix scaled = F;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    StateMatrix X = Backend::identity_like(F);
+    const auto report =
+        visit_powers<Backend>(scaled, [&X](const StateMatrix& power) { X += Backend::congruence(power, X); });
+    if (report.status == Status::converged) return true;
+    X = Backend::symmetrised(X);
+    if (detail::is_lyapunov_certificate<Backend>(scaled, X)) return true;
+    if (!Backend::is_finite(X)) return false;
+    const auto scales = detail::unit_diagonal_scales<Backend>(X);
+    detail::scale_entries(scaled, detail::inverses(scales), scales);
+  }
+  return false;
 }
 
 /// Largest absolute value of the eigenvalues of the square matrix F, by repeated squaring with scaling
