@@ -132,18 +132,57 @@ void learn_curvature(DescentState<Backend>& state, const typename Backend::Gain&
   state.has_previous = true;
 }
 
+/// Lengthens an accepted step that ended well before the minimum along p: while the parabola through the
+/// objective's value and slope at the start and its value at t has its minimum beyond 1.5 t, the step goes
+/// there (at most 4 t, at most three times) as long as the objective falls further. The cost rises like 1/(1
+/// - rho^2) towards instability, so that a Newton step from there is too short by about half. Returns the
+/// number of trials.
+template <MatrixBackend Backend, class Problem>
+int lengthen(Problem& problem, const StepSize& step, DescentState<Backend>& state,
+             const typename Backend::Scalar& start_value, const typename Backend::Gain& start,
+             const typename Backend::Gain& p, const typename Backend::Scalar& slope,
+             typename Backend::Scalar& t) {
+  using Gain = typename Backend::Gain;
+  using Scalar = typename Backend::Scalar;
+  int trials = 0;
+  for (; trials < 3; ++trials) {
+    const Scalar excess = t * slope - (start_value - state.at.value);
+    const Scalar furthest = Scalar(4) * t;
+    Scalar next = furthest;
+    if (excess > Scalar(0)) {
+      const Scalar minimum = t * t * slope / (Scalar(2) * excess);
+      if (minimum < furthest) next = minimum;
+    }
+    if (next < static_cast<Scalar>(1.5) * t) break;
+    const Gain candidate = start - next * p;
+    const Assessment<Scalar> there = problem.assess(candidate);
+    if (!there.acceptable || !(there.value < state.at.value) ||
+        !(there.value <= start_value - static_cast<Scalar>(step.sufficient_decrease) * next * slope)) {
+      return trials + 1;
+    }
+    state.K = candidate;
+    state.at = there;
+    t = next;
+  }
+  return trials;
+}
+
 }  // namespace detail
 
 /// Iterates K <- K - t p for at most `iterations` more iterations, from `state`.
 ///
-/// `problem` offers `direction(K, iteration)` (the gradient G of the objective or an estimate of it, n_u x
-/// n_x), `scaled(G)` (the direction p to move along where it is not G itself; called after `direction`),
-/// `assess(K)` (an `Assessment`; called only if `needs_assessment()` or the rule is not constant) and
-/// `is_small(G, K)` (true ends the run as converged). A rule other than constant also converges when the
-/// predicted fall t <p, G> is lost in the rounding of the (positive) objective. A trial is taken if it is
-/// acceptable and, unless the rule is constant, the objective falls by Armijo's condition; otherwise it is
-/// refused and the step is shrunk. A rule other than constant ends as stalled after three iterations in a row
-/// without an acceptable trial.
+/// `problem` offers
+/// - `direction(K, iteration)`: the gradient G of the objective, or an estimate of it (n_u x n_x);
+/// - `scaled(G)`: the direction p to move along where it is not G itself; called after `direction`;
+/// - `assess(K)`: an `Assessment`; called only if `needs_assessment()` or the rule is not constant;
+/// - `is_lost()`: true after `direction` if it does not exist at K; the run ends as unstable;
+/// - `is_small(G, K)`: true ends the run as converged.
+///
+/// The quasi-Newton rule learns curvature from G and applies it to p. Where p would lead uphill, rules other
+/// than constant use G. A trial is taken if it is acceptable and, unless the rule is constant, the objective
+/// falls by Armijo's condition; otherwise it is refused and the step is shrunk. A rule other than constant
+/// converges also when the predicted fall t <p, G> is lost in the rounding of the (positive) objective, and
+/// ends as stalled after three iterations in a row without an acceptable trial.
 template <MatrixBackend Backend, class Problem, class Observer>
 DescentResult<Backend> descend(DescentState<Backend>& state, Problem& problem, const StepSize& step,
                                int iterations, Observer& observer) {
@@ -157,6 +196,10 @@ DescentResult<Backend> descend(DescentState<Backend>& state, Problem& problem, c
   if (assessed && state.iteration == 0) state.at = problem.assess(state.K);
   while (state.iteration < end) {
     const Gain G = problem.direction(state.K, state.iteration);
+    if (problem.is_lost()) {
+      status = Status::unstable;
+      break;
+    }
     if (problem.is_small(G, state.K)) {
       status = Status::converged;
       break;
@@ -166,14 +209,12 @@ DescentResult<Backend> descend(DescentState<Backend>& state, Problem& problem, c
     if (step.rule == StepRule::quasi_newton) {
       detail::learn_curvature(state, G, step.memory);
       if (!state.pairs.empty()) {
-        p = detail::quasi_newton_direction(state.pairs, G);
+        p = detail::quasi_newton_direction<Backend>(state.pairs, p);
         newton = Backend::inner(p, G) > Scalar(0);
-        if (!newton) {
-          state.pairs.clear();
-          p = problem.scaled(G);
-        }
+        if (!newton) state.pairs.clear();
       }
     }
+    if (!constant && !newton && !(Backend::inner(p, G) > Scalar(0))) p = G;
     const Scalar slope = Backend::inner(p, G);
     Scalar t = static_cast<Scalar>(step.initial);
     if (newton) {
@@ -182,13 +223,15 @@ DescentResult<Backend> descend(DescentState<Backend>& state, Problem& problem, c
       if (state.last_step > Scalar(0) && step.rule == StepRule::backtracking) {
         t = static_cast<Scalar>(step.grow) * state.last_step;
       } else if (!(t > Scalar(0))) {
-        t = state.at.value / Backend::inner(G, G);
+        t = state.at.value / slope;
       }
     }
     if (!constant && t * slope <= Backend::epsilon() * state.at.value) {
       status = Status::converged;
       break;
     }
+    const Gain start = state.K;
+    const Scalar start_value = state.at.value;
     int trials = 0;
     bool accepted = false;
     while (!accepted && trials < step.max_trials) {
@@ -210,6 +253,8 @@ DescentResult<Backend> descend(DescentState<Backend>& state, Problem& problem, c
         t = t * static_cast<Scalar>(step.shrink);
       }
     }
+    if (accepted && !constant)
+      trials += detail::lengthen(problem, step, state, start_value, start, p, slope, t);
     ++state.iteration;
     state.failures = accepted ? 0 : state.failures + 1;
     if (accepted) {

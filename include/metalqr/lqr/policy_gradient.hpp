@@ -62,7 +62,10 @@ class ExactDescentProblem {
     }
     return at.gradient();
   }
-  const Gain& scaled(const Gain& /*G*/) const { return scaled_; }
+  const Gain& scaled(const Gain& G) const {
+    return options_.step.rule == StepRule::quasi_newton ? G : scaled_;
+  }
+  bool is_lost() const { return false; }
   bool is_small(const Gain& /*G*/, const Gain& /*K*/) const { return small_; }
 
  private:

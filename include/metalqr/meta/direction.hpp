@@ -1,0 +1,227 @@
+#pragma once
+
+/// @file
+/// The direction of one task in one iteration of meta-training.
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <metalqr/meta/options.hpp>
+#include <metalqr/meta/state.hpp>
+
+namespace metalqr::inline METALQR_ABI::meta::detail {
+
+/// What one task contributes to an iteration.
+template <class Backend>
+struct TaskDirection {
+  typename Backend::Gain direction;            // n_u x n_x
+  typename Backend::Gain gradient;             // g_i(K)
+  typename Backend::Gain curvature_direction;  // for the next iteration's power iteration
+  double inner_step = 0;                       // eta_l that was used
+  bool usable = false;                         // false: an unstable point was met
+  bool inner_point_unstable = false;
+  int reductions = 0;
+  Index unstable_probes = 0;
+  zeroth_order::OracleCalls calls;
+};
+
+/// Labels of the random streams of one task and iteration, so that each estimate has its own.
+enum Stage : std::uint64_t {
+  outer_stage = 1000,
+  curvature_stage = 2000,
+  product_stage = 3000,
+  check_stage = 4000
+};
+
+template <zeroth_order::Fleet Fleet>
+class TaskStep {
+ public:
+  using Backend = typename Fleet::Backend;
+  using Gain = typename Backend::Gain;
+  using Scalar = typename Backend::Scalar;
+
+  TaskStep(const Fleet& fleet, const Options& options, std::size_t task, const StreamKey& key)
+      : fleet_(fleet), options_(options), task_(task), key_(key) {}
+
+  /// @param cost J_i(K) if it is known.
+  /// @param eta eta_l to try first; 0: none known yet.
+  TaskDirection<Backend> run(const Gain& K, std::optional<Scalar> cost, double eta,
+                             const Gain* curvature_direction) {
+    out_.direction = Backend::zero_like(K);
+    if (options_.order == Order::printed) {
+      run_as_printed(K, eta);
+      return std::move(out_);
+    }
+    std::vector<Gain> path{K};
+    Gain g = Backend::zero_like(K);
+    if (!gradient(K, 0, g)) return std::move(out_);
+    out_.gradient = g;
+    if (options_.order == Order::average) {
+      out_.direction = g;
+      out_.usable = true;
+      return std::move(out_);
+    }
+    if (options_.order == Order::second) eta = limited_by_curvature(K, g, eta, cost, curvature_direction);
+    for (int s = 0; s < options_.inner_steps; ++s) {
+      if (s > 0 && !gradient(path.back(), static_cast<std::uint64_t>(s), g)) {
+        out_.inner_point_unstable = true;
+        return std::move(out_);
+      }
+      std::optional<Gain> next = inner_step(path.back(), g, cost, eta);
+      if (!next) {
+        out_.inner_point_unstable = true;
+        return std::move(out_);
+      }
+      path.push_back(std::move(*next));
+    }
+    out_.inner_step = eta;
+    if (options_.order == Order::reptile) {
+      out_.direction = (K - path.back()) / static_cast<Scalar>(eta * options_.inner_steps);
+      out_.usable = true;
+      return std::move(out_);
+    }
+    if (!gradient(path.back(), outer_stage, g)) {
+      out_.inner_point_unstable = true;
+      return std::move(out_);
+    }
+    if (options_.order == Order::second) {
+      // The chain rule through each inner step, last one first.
+      for (std::size_t s = path.size() - 1; s-- > 0;) {
+        const auto product = fleet_.hessian_product(task_, path[s], g, key_.child(product_stage + s));
+        out_.calls.curvature += product.calls;
+        if (!product.usable) return std::move(out_);
+        g -= static_cast<Scalar>(eta) * product.product;
+      }
+    }
+    out_.direction = g;
+    out_.usable = true;
+    return std::move(out_);
+  }
+
+ private:
+  bool gradient(const Gain& K, std::uint64_t stage, Gain& g) {
+    const auto estimate = fleet_.gradient(task_, K, stage == 0 ? key_ : key_.child(stage));
+    out_.calls.probes += estimate.calls;
+    out_.unstable_probes += estimate.dropped + estimate.shrunk;
+    g = estimate.gradient;
+    return estimate.used > 0;
+  }
+
+  Scalar cost_at(const Gain& K) { return fleet_.cost(task_, K, assessment_key(options_, task_)); }
+
+  // K - eta g, with eta halved until the cost falls if that is checked; nothing if no step does.
+  std::optional<Gain> inner_step(const Gain& K, const Gain& g, std::optional<Scalar>& cost, double& eta) {
+    if (!options_.check_inner_step) return Gain(K - static_cast<Scalar>(eta) * g);
+    constexpr int max_halvings = 60;
+    if (!cost) {
+      cost = cost_at(K);
+      ++out_.calls.base;
+    }
+    const Scalar squared = Backend::inner(g, g);
+    if (!(squared > Scalar(0))) return K;
+    if (!(eta > 0)) eta = Backend::to_double(*cost / squared);
+    for (int halving = 0; halving < max_halvings; ++halving) {
+      const Gain candidate = K - static_cast<Scalar>(eta) * g;
+      const Scalar there = cost_at(candidate);
+      ++out_.calls.assessments;
+      // Along g a quadratic cost falls by at least eta |g|^2/2 exactly as long as its slope does not change
+      // sign: then the inner gradient still points downhill at K.
+      if (there <= *cost - static_cast<Scalar>(eta / 2) * squared) {
+        cost = there;
+        return candidate;
+      }
+      eta = eta / 2;
+      ++out_.reductions;
+    }
+    return std::nullopt;
+  }
+
+  // Second order is used only where eta_l lambda_max(H_i(K)) <= 1/2: beyond 1 the meta-gradient points
+  // uphill.
+  double limited_by_curvature(const Gain& K, const Gain& g, double eta, const std::optional<Scalar>& cost,
+                              const Gain* known_direction) {
+    Gain v = known_direction != nullptr ? *known_direction : g;
+    const int rounds = known_direction != nullptr ? 1 : 4;
+    double largest = 0;
+    for (int round = 0; round < rounds; ++round) {
+      const Scalar size = Backend::norm(v);
+      if (!(size > Scalar(0))) break;
+      v = v / size;
+      const auto product = fleet_.hessian_product(
+          task_, K, v, key_.child(curvature_stage + static_cast<std::uint64_t>(round)));
+      out_.calls.curvature += product.calls;
+      if (!product.usable) break;
+      v = product.product;
+      largest = Backend::to_double(Backend::norm(v));
+    }
+    out_.curvature_direction = v;
+    if (!(eta > 0) && cost) eta = Backend::to_double(*cost / Backend::inner(g, g));
+    if (largest > 0 && (eta * largest > 0.5 || !(eta > 0))) {
+      eta = 0.5 / largest;
+      ++out_.reductions;
+    }
+    return eta;
+  }
+
+  void run_as_printed(const Gain& K, double eta) {
+    if constexpr (requires { fleet_.oracle(task_); }) {
+      const auto& estimator = fleet_.options();
+      const auto here = zeroth_order::estimate_as_printed<Backend>(fleet_.oracle(task_), K, estimator, key_,
+                                                                   options_.repeat_base_cost);
+      count(here.gradient, true);
+      if (here.gradient.used == 0) return;
+      out_.gradient = here.gradient.gradient;
+      const Gain inner = K - static_cast<Scalar>(eta) * here.gradient.gradient;
+      zeroth_order::GradientEstimate<Backend> there;
+      if (options_.repeat_base_cost) {
+        // The notebooks estimate both quantities at the inner point as well, and use the gradient.
+        there = zeroth_order::estimate_as_printed<Backend>(fleet_.oracle(task_), inner, estimator,
+                                                           key_.child(outer_stage))
+                    .gradient;
+        count(there, true);
+      } else {
+        zeroth_order::EstimatorOptions sphere = estimator;
+        sphere.directions = zeroth_order::Directions::sphere;
+        sphere.points = zeroth_order::Points::two;
+        there = zeroth_order::estimate_gradient<Backend>(fleet_.oracle(task_), inner, sphere,
+                                                         key_.child(outer_stage));
+        count(there, false);
+      }
+      out_.inner_step = eta;
+      if (there.used == 0) {
+        out_.inner_point_unstable = true;
+        return;
+      }
+      out_.direction =
+          there.gradient - static_cast<Scalar>(eta) * Backend::product(here.hessian, there.gradient);
+      out_.usable = true;
+    } else {
+      throw InvalidOption("order: expected average, first, second or reptile with models, got printed");
+    }
+  }
+
+  void count(const zeroth_order::GradientEstimate<Backend>& estimate, bool with_base) {
+    const Index samples = estimate.used + estimate.dropped;
+    const Index base = with_base ? estimate.calls - 2 * samples : 0;
+    out_.calls.base += base;
+    out_.calls.probes += estimate.calls - base;
+    out_.unstable_probes += estimate.dropped;
+  }
+
+  const Fleet& fleet_;
+  const Options& options_;
+  std::size_t task_;
+  StreamKey key_;
+  TaskDirection<Backend> out_;
+
+ public:
+  /// Costs that are compared with each other share their randomness.
+  static StreamKey assessment_key(const Options& options, std::size_t task) {
+    return StreamKey{.seed = options.seed, .task = static_cast<std::uint64_t>(task)}.child(check_stage);
+  }
+};
+
+}  // namespace metalqr::inline METALQR_ABI::meta::detail

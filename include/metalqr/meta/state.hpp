@@ -1,0 +1,64 @@
+#pragma once
+
+/// @file
+/// What a meta-training run carries along, reports and returns.
+
+#include <vector>
+
+#include <metalqr/lqr/descent.hpp>
+#include <metalqr/zeroth_order/fleet.hpp>
+
+namespace metalqr::inline METALQR_ABI::meta {
+
+/// Everything that a run carries from one iteration to the next: continuing from a copy gives the same run,
+/// bitwise.
+template <class Backend>
+struct State {
+  DescentState<Backend> descent;                      ///< iterate and step rule
+  double inner_step = 0;                              ///< eta_l to try next; 0: none yet
+  std::vector<typename Backend::Scalar> start_costs;  ///< J_i(K0), for the guard; empty if not assessed
+  std::vector<typename Backend::Scalar> costs;        ///< J_i(K); empty if not assessed
+  std::vector<typename Backend::Gain> curvature_directions;  ///< estimates of the Hessians' top eigenvectors
+  zeroth_order::OracleCalls calls;                           ///< so far
+  int guard_refusals = 0;                                    ///< trials that the guard refused
+  int skipped_inner_points = 0;  ///< tasks left out of an iteration: their inner point is unstable
+  int reduced_inner_steps = 0;   ///< halvings of an inner step, or reductions by its curvature
+  int unstable_probes = 0;       ///< perturbed gains without a finite cost
+};
+
+/// One outer iteration.
+template <class Backend>
+struct Record {
+  int iteration = 0;                            ///< counted from 1
+  double step = 0;                              ///< accepted outer step; 0 if none was
+  int trials = 0;                               ///< outer steps tried
+  double inner_step = 0;                        ///< smallest eta_l of the tasks
+  double direction_norm = 0;                    ///< Frobenius norm of the estimated direction
+  zeroth_order::OracleCalls calls;              ///< since the start of the run
+  std::vector<typename Backend::Scalar> costs;  ///< J_i at the new iterate; empty if not assessed
+};
+
+/// What an observer of meta-training sees after each iteration.
+template <class Backend>
+struct Info {
+  const typename Backend::Gain& K;  ///< the new iterate
+  const Record<Backend>& record;    ///< of this iteration
+  const State<Backend>& state;      ///< to continue from
+};
+
+/// The result of meta-training.
+template <class Backend>
+struct Result {
+  typename Backend::Gain gain;  ///< last iterate; stabilises every task if the guard was on
+  Status status =
+      Status::iteration_limit;           ///< how it ended; `unstable`: a task was lost (only without guard)
+  int iterations = 0;                    ///< done
+  zeroth_order::OracleCalls calls;       ///< of the whole run
+  int guard_refusals = 0;                ///< trials that the guard refused
+  int skipped_inner_points = 0;          ///< see `State`
+  int reduced_inner_steps = 0;           ///< see `State`
+  int unstable_probes = 0;               ///< see `State`
+  std::vector<Record<Backend>> history;  ///< one record an iteration
+};
+
+}  // namespace metalqr::inline METALQR_ABI::meta
