@@ -45,6 +45,9 @@ class Task {
     detail::require_shape<Backend>(Sigma0, nx, nx, "Sigma0");
     detail::require_finite<Backend>(A, "A");
     detail::require_finite<Backend>(B, "B");
+    detail::require_finite<Backend>(Q, "Q");
+    detail::require_finite<Backend>(R, "R");
+    detail::require_finite<Backend>(Sigma0, "Sigma0");
     detail::require_positive_semidefinite<Backend>(Q, "Q");
     detail::require_positive_definite<Backend>(R, "R");
     detail::require_positive_semidefinite<Backend>(Sigma0, "Sigma0");
@@ -79,7 +82,12 @@ class Task {
   /// covariance W (n_x x n_x): in stationarity E[xx'] solves the Lyapunov equation of Sigma with W in the
   /// place of Sigma0, so that cost, gradient and Hessian of the average-cost objective are those of this
   /// task.
-  Task with_process_noise(const std::type_identity_t<StateMatrix>& W) const { return {A_, B_, Q_, R_, W}; }
+  Task with_process_noise(const std::type_identity_t<StateMatrix>& W) const {
+    detail::require_shape<Backend>(W, nx(), nx(), "W");
+    detail::require_finite<Backend>(W, "W");
+    detail::require_positive_semidefinite<Backend>(W, "W");
+    return {A_, B_, Q_, R_, W};
+  }
   /// The discounted task, with A and B scaled by sqrt(discount): its cost is sum over t of discount^t (x'Qx +
   /// u'Ru).
   /// @throws InvalidOption unless 0 < discount <= 1.
