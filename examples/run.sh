@@ -3,7 +3,7 @@
 # The default is quickstart. Only the program itself writes to stdout, and its exit status is the script's.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
 . "$root/cmake/setup.sh"
 
 name=${1:-quickstart}

@@ -13,7 +13,7 @@ usage: tests/run.sh [--sanitize] [--long] [FILTER | CTEST-OPTION...]
 TEXT
 }
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
 . "$root/cmake/setup.sh"
 
 # -O1 compiles in half the time of -O3, and without -DNDEBUG Eigen checks sizes and indices.
