@@ -36,6 +36,7 @@ struct Record {
   double direction_norm = 0;                    ///< Frobenius norm of the estimated direction
   zeroth_order::OracleCalls calls;              ///< since the start of the run
   std::vector<typename Backend::Scalar> costs;  ///< J_i at the new iterate; empty if not assessed
+  typename Backend::Gain gain;                  ///< the new iterate
 };
 
 /// What an observer of meta-training sees after each iteration.

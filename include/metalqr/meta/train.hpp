@@ -176,7 +176,8 @@ Result<typename Fleet::Backend> resume(const Fleet& fleet, State<typename Fleet:
                               .inner_step = problem.smallest_inner_step(),
                               .direction_norm = problem.direction_norm(),
                               .calls = state.calls,
-                              .costs = state.costs});
+                              .costs = state.costs,
+                              .gain = state.descent.K});
     const Info<Backend> seen{state.descent.K, result.history.back(), state};
     return metalqr::detail::wants_to_stop(observer, seen);
   };
