@@ -15,9 +15,9 @@ namespace metalqr::inline METALQR_ABI::meta {
 /// Options of adaptation: model-free policy gradient on one plant. The default is backtracking on orthonormal
 /// blocks with the guard, which never ends above the cost at its start.
 struct AdaptOptions {
-  int iterations = 20;                         ///< cap
-  StepSize step = quasi_newton();              ///< step rule
-  zeroth_order::EstimatorOptions estimator{};  ///< how the gradient is estimated
+  int iterations = 20;                                                 ///< cap
+  StepSize step = quasi_newton();                                      ///< step rule
+  zeroth_order::EstimatorOptions estimator{.check_direction = false};  ///< how the gradient is estimated
   bool guard = true;       ///< accept a gain only if J(K) <= J(start), halve the step otherwise
   double tolerance = 0;    ///< ends when the gradient's norm is below this times the first one's
   std::uint64_t seed = 0;  ///< of every random stream

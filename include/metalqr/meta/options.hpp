@@ -48,8 +48,9 @@ struct Options {
   /// Check each inner step with a cost call: it is halved, and counted, until the cost falls by eta_l
   /// |g_i|^2/2.
   bool check_inner_step = true;
-  StepSize outer = quasi_newton();             ///< outer step rule, judged on the mean cost of the tasks
-  zeroth_order::EstimatorOptions estimator{};  ///< how derivatives are estimated; not used with models
+  StepSize outer = quasi_newton();  ///< outer step rule, judged on the mean cost of the tasks
+  /// How derivatives are estimated; not used with models. Training needs no error bars.
+  zeroth_order::EstimatorOptions estimator{.check_direction = false};
   bool repeat_base_cost = false;  ///< `printed` only: call J(K) anew for each sample, as published
   /// Accept a gain only if J_i(K) <= J_i(K0) for every task, and halve the step otherwise.
   bool guard = true;

@@ -38,8 +38,9 @@ struct EstimatorOptions {
   bool common_random_numbers = true;                ///< the costs of one sample share their randomness
   /// Directions do not depend on the key's task: all tasks of an iteration are probed along the same ones.
   bool shared_directions = false;
-  /// Spend two calls on an error bar where the samples allow none (a single block of directions).
-  bool check_direction = false;
+  /// Spend two more calls on an error bar where the samples allow none (a single block of directions, or a
+  /// single sample).
+  bool check_direction = true;
 };
 
 /// An estimate of a gradient.

@@ -19,6 +19,8 @@ template <class Backend>
 struct PrintedEstimate {
   GradientEstimate<Backend> gradient;  ///< the two-point gradient; its calls count those of both estimates
   typename Backend::ControlMatrix hessian;  ///< n_u x n_u; not a Hessian, see `estimate_as_printed`
+  /// Standard error of `hessian` in the Frobenius norm, from the spread of the samples; NaN for one.
+  double hessian_standard_error = std::numeric_limits<double>::quiet_NaN();
 };
 
 /// Algorithm 2 (ZO2P) of Toso et al. (L4DC 2024) to the letter: from m samples on the sphere of radius r,
@@ -52,6 +54,7 @@ PrintedEstimate<Backend> estimate_as_printed(const Oracle& oracle,
   constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
   Scalar base = infinity;
   double squares = 0;
+  double hessian_squares = 0;
   for (Index l = 0; l < samples; ++l) {
     const Gain& U = directions[static_cast<std::size_t>(l)];
     const StreamKey own = key.with_sample(static_cast<std::uint64_t>(l));
@@ -74,17 +77,25 @@ PrintedEstimate<Backend> estimate_as_printed(const Oracle& oracle,
     const Scalar norm = Backend::norm(sample);
     squares += Backend::to_double(norm * norm);
     first.gradient += sample;
-    estimate.hessian += (ahead - base) * (Backend::product_transpose(U, U) - identity);
+    const ControlMatrix outer = (ahead - base) * (Backend::product_transpose(U, U) - identity);
+    const Scalar outer_norm = Backend::norm(outer);
+    hessian_squares += Backend::to_double(outer_norm * outer_norm);
+    estimate.hessian += outer;
   }
   if (first.used == 0) return estimate;
   const double count = static_cast<double>(first.used);
   const double weight = static_cast<double>(d) / squared;
   const double mean = Backend::to_double(Backend::norm(first.gradient)) / count;
+  const double hessian_weight = static_cast<double>(nu * nu) / squared;
+  const double hessian_mean = Backend::to_double(Backend::norm(estimate.hessian)) / count;
   if (first.used > 1) {
+    estimate.hessian_standard_error =
+        hessian_weight *
+        std::sqrt(std::max(hessian_squares / count - hessian_mean * hessian_mean, 0.0) / (count - 1));
     first.standard_error = weight * std::sqrt(std::max(squares / count - mean * mean, 0.0) / (count - 1));
   }
   first.gradient = first.gradient * static_cast<Scalar>(weight / count);
-  estimate.hessian = estimate.hessian * static_cast<Scalar>(static_cast<double>(nu * nu) / (squared * count));
+  estimate.hessian = estimate.hessian * static_cast<Scalar>(hessian_weight / count);
   return estimate;
 }
 
