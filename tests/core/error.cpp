@@ -22,6 +22,7 @@ static_assert(is_own_error<metalqr::NotStabilizable>);
 static_assert(is_own_error<metalqr::NoConvergence>);
 static_assert(is_own_error<metalqr::InvalidOption>);
 static_assert(is_own_error<metalqr::ParseError>);
+static_assert(is_own_error<metalqr::FileError>);
 // A handler for one kind does not catch another.
 static_assert(!std::is_base_of_v<metalqr::NotStabilizing, metalqr::NotStabilizable>);
 static_assert(!std::is_base_of_v<metalqr::NotStabilizable, metalqr::NotStabilizing>);
@@ -58,6 +59,7 @@ TEST_CASE("every error is caught as Error, as runtime_error and by its own type,
   CHECK(thrown(metalqr::NoConvergence("A: wrong")) == 3);
   CHECK(thrown(metalqr::InvalidOption("A: wrong")) == 3);
   CHECK(thrown(metalqr::ParseError("A: wrong")) == 3);
+  CHECK(thrown(metalqr::FileError("A: wrong")) == 3);
 }
 
 TEST_CASE("NotStabilizing carries the spectral radius") {

@@ -74,6 +74,12 @@ class ParseError : public Error {
   using Error::Error;
 };
 
+/// A file cannot be written; what was there before is untouched.
+class FileError : public Error {
+ public:
+  using Error::Error;
+};
+
 namespace detail {
 
 /// Shortest readable form of a number for a message.
