@@ -89,7 +89,9 @@ class Evaluation {
   Evaluation(const Task<Backend>& task, const std::type_identity_t<Gain>& K)
       : task_(&task), K_(checked(task, K)), lyapunov_(closed_loop(task, K)) {
     if (!lyapunov_.is_stable()) {
-      const double radius = Backend::to_double(spectral_radius<Backend>(lyapunov_.F()));
+      // A finite gain may overflow in B K.
+      const double radius = Backend::is_finite(F()) ? Backend::to_double(spectral_radius<Backend>(F()))
+                                                    : std::numeric_limits<double>::infinity();
       throw NotStabilizing(
           "K: expected a stabilizing gain, spectral radius of A - BK below 1, got " + detail::text(radius) +
               (lyapunov_.status() == Status::inconclusive ? " (too close to 1 to be decided)" : ""),
