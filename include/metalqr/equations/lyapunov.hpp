@@ -41,6 +41,7 @@ class DiscreteLyapunov {
   /// Computes the powers of F; see `status()` for whether the equations can be solved.
   explicit DiscreteLyapunov(StateMatrix F) : F_(std::move(F)) {
     report_ = visit_powers<Backend>(F_, [this](const StateMatrix& power) { powers_.push_back(power); });
+    report_.status = detail::decided<Backend>(report_, F_);
   }
 
   /// The matrix that the equations belong to.
@@ -105,8 +106,8 @@ LyapunovSolution<Backend> solve_lyapunov(const std::type_identity_t<typename Bac
   const auto report = visit_powers<Backend>(
       F, [&](const StateMatrix& power) { solution.value += Backend::congruence(power, solution.value); });
   solution.iterations = report.doublings;
-  solution.status = report.status;
-  solution.residual = report.status == Status::converged
+  solution.status = detail::decided<Backend>(report, F);
+  solution.residual = solution.status == Status::converged
                           ? lyapunov_residual<Backend>(F, Q, solution.value)
                           : std::numeric_limits<typename Backend::Scalar>::infinity();
   return solution;

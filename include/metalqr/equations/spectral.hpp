@@ -116,6 +116,18 @@ bool is_stable(const std::type_identity_t<typename Backend::StateMatrix>& F) {
   return false;
 }
 
+namespace detail {
+
+/// The status of `report`, where it is open although the powers of F have vanished: their growth outran the
+/// bound on the rounding errors, and another proof may decide.
+template <MatrixBackend Backend>
+Status decided(const PowerReport<typename Backend::Scalar>& report, const typename Backend::StateMatrix& F) {
+  const bool open = report.status == Status::inconclusive && report.norm < typename Backend::Scalar(1);
+  return open && is_stable<Backend>(F) ? Status::converged : report.status;
+}
+
+}  // namespace detail
+
 /// Largest absolute value of the eigenvalues of the square matrix F, by repeated squaring with scaling
 /// (Gelfand's formula |F^(2^k)|^(2^-k)): the error is a small multiple of epsilon times the condition of the
 /// eigenvalue, as with an eigenvalue solver. About 55 products in double.

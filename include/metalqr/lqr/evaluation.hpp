@@ -38,12 +38,14 @@ typename Backend::Scalar cost(const Task<Backend>& task,
                               const std::type_identity_t<typename Backend::StateMatrix>& S) {
   using StateMatrix = typename Backend::StateMatrix;
   using Scalar = typename Backend::Scalar;
+  const StateMatrix F = closed_loop(task, K);
   StateMatrix P = stage_cost(task, K);
-  const auto report = visit_powers<Backend>(
-      closed_loop(task, K), [&P](const StateMatrix& power) { P += Backend::congruence(power, P); });
+  const auto report =
+      visit_powers<Backend>(F, [&P](const StateMatrix& power) { P += Backend::congruence(power, P); });
   const Scalar value = Backend::inner(P, S);
   // The comparison is false for a NaN as well.
-  return report.status == Status::converged && value < std::numeric_limits<Scalar>::infinity()
+  return detail::decided<Backend>(report, F) == Status::converged &&
+                 value < std::numeric_limits<Scalar>::infinity()
              ? value
              : std::numeric_limits<Scalar>::infinity();
 }
