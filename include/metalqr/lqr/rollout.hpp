@@ -17,20 +17,19 @@ namespace metalqr::inline METALQR_ABI {
 
 namespace detail {
 
-/// Lower triangular L with LL' = X for a symmetric positive semidefinite X; a pivot lost in rounding counts
-/// as zero.
+/// Lower triangular L with LL' = X for a symmetric positive semidefinite X; a pivot lost in the rounding of
+/// its diagonal entry counts as zero, whatever the units of the other rows.
 template <MatrixBackend Backend, class X>
 X semidefinite_factor(const X& x) {
   using std::sqrt;
   using Scalar = typename Backend::Scalar;
   const Index n = Backend::rows(x);
-  const Scalar negligible =
-      static_cast<Scalar>(8.0 * static_cast<double>(n)) * Backend::epsilon() * Backend::max_abs(x);
+  const Scalar rounding = static_cast<Scalar>(8.0 * static_cast<double>(n)) * Backend::epsilon();
   X L = Backend::zero_like(x);
   for (Index j = 0; j < n; ++j) {
     Scalar pivot = x(j, j);
     for (Index k = 0; k < j; ++k) pivot -= L(j, k) * L(j, k);
-    if (!(pivot > negligible)) continue;
+    if (!(pivot > rounding * x(j, j))) continue;
     L(j, j) = sqrt(pivot);
     for (Index i = j + 1; i < n; ++i) {
       Scalar entry = x(i, j);
@@ -58,6 +57,7 @@ class GaussianState {
     const Index nx = Backend::rows(mean);
     detail::require_shape<Backend>(covariance, nx, nx, "covariance");
     detail::require_finite<Backend>(mean, "mean");
+    detail::require_finite<Backend>(covariance, "covariance");
     detail::require_positive_semidefinite<Backend>(covariance, "covariance");
     factor_ = detail::semidefinite_factor<Backend>(covariance);
   }
