@@ -132,39 +132,106 @@ void learn_curvature(DescentState<Backend>& state, const typename Backend::Gain&
   state.has_previous = true;
 }
 
+/// The direction p of a step, K - t p, and what is known of it.
+template <MatrixBackend Backend>
+struct Move {
+  typename Backend::Gain p;          ///< n_u x n_x
+  typename Backend::Scalar slope{};  ///< <p, G>: the objective falls by about t times this
+  typename Backend::Scalar first{};  ///< first t to try
+};
+
+/// Chooses direction and first trial of an iteration; learns curvature from G on the way.
+template <MatrixBackend Backend, class Problem>
+Move<Backend> choose_move(DescentState<Backend>& state, const Problem& problem, const StepSize& step,
+                          const typename Backend::Gain& G) {
+  using Scalar = typename Backend::Scalar;
+  const bool constant = step.rule == StepRule::constant;
+  Move<Backend> move{.p = problem.scaled(G), .first = static_cast<Scalar>(step.initial)};
+  bool newton = false;
+  if (step.rule == StepRule::quasi_newton) {
+    learn_curvature(state, G, step.memory);
+    if (!state.pairs.empty()) {
+      move.p = quasi_newton_direction<Backend>(state.pairs, move.p);
+      newton = Backend::inner(move.p, G) > Scalar(0);
+      if (!newton) state.pairs.clear();
+    }
+  }
+  if (!constant && !newton && !(Backend::inner(move.p, G) > Scalar(0))) move.p = G;
+  move.slope = Backend::inner(move.p, G);
+  if (newton) {
+    move.first = Scalar(1);
+  } else if (step.rule == StepRule::backtracking && state.last_step > Scalar(0)) {
+    move.first = static_cast<Scalar>(step.grow) * state.last_step;
+  } else if (!constant && !(move.first > Scalar(0))) {
+    move.first = state.at.value / move.slope;
+  }
+  return move;
+}
+
+/// What a line search did.
+template <class Scalar>
+struct SearchResult {
+  Scalar step{};  ///< accepted step; 0 if none was
+  int trials = 0;
+};
+
 /// Lengthens an accepted step that ended well before the minimum along p: while the parabola through the
 /// objective's value and slope at the start and its value at t has its minimum beyond 1.5 t, the step goes
 /// there (at most 4 t, at most three times) as long as the objective falls further. The cost rises like 1/(1
-/// - rho^2) towards instability, so that a Newton step from there is too short by about half. Returns the
-/// number of trials.
+/// - rho^2) towards instability, so that a Newton step from there is too short by about half.
 template <MatrixBackend Backend, class Problem>
-int lengthen(Problem& problem, const StepSize& step, DescentState<Backend>& state,
-             const typename Backend::Scalar& start_value, const typename Backend::Gain& start,
-             const typename Backend::Gain& p, const typename Backend::Scalar& slope,
-             typename Backend::Scalar& t) {
+void lengthen(Problem& problem, const StepSize& step, DescentState<Backend>& state, const Move<Backend>& move,
+              const typename Backend::Gain& start, const typename Backend::Scalar& start_value,
+              SearchResult<typename Backend::Scalar>& search) {
   using Gain = typename Backend::Gain;
   using Scalar = typename Backend::Scalar;
-  int trials = 0;
-  for (; trials < 3; ++trials) {
-    const Scalar excess = t * slope - (start_value - state.at.value);
-    const Scalar furthest = Scalar(4) * t;
-    Scalar next = furthest;
+  for (int round = 0; round < 3; ++round) {
+    const Scalar t = search.step;
+    const Scalar excess = t * move.slope - (start_value - state.at.value);
+    Scalar next = Scalar(4) * t;
     if (excess > Scalar(0)) {
-      const Scalar minimum = t * t * slope / (Scalar(2) * excess);
-      if (minimum < furthest) next = minimum;
+      const Scalar minimum = t * t * move.slope / (Scalar(2) * excess);
+      if (minimum < next) next = minimum;
     }
-    if (next < static_cast<Scalar>(1.5) * t) break;
-    const Gain candidate = start - next * p;
+    if (next < static_cast<Scalar>(1.5) * t) return;
+    const Gain candidate = start - next * move.p;
     const Assessment<Scalar> there = problem.assess(candidate);
-    if (!there.acceptable || !(there.value < state.at.value) ||
-        !(there.value <= start_value - static_cast<Scalar>(step.sufficient_decrease) * next * slope)) {
-      return trials + 1;
-    }
+    ++search.trials;
+    const Scalar required = start_value - static_cast<Scalar>(step.sufficient_decrease) * next * move.slope;
+    if (!there.acceptable || !(there.value < state.at.value) || !(there.value <= required)) return;
     state.K = candidate;
     state.at = there;
-    t = next;
+    search.step = next;
   }
-  return trials;
+}
+
+/// Moves to the first acceptable trial; see `descend`.
+template <MatrixBackend Backend, class Problem>
+SearchResult<typename Backend::Scalar> search_along(Problem& problem, const StepSize& step, bool assessed,
+                                                    DescentState<Backend>& state, const Move<Backend>& move) {
+  using Gain = typename Backend::Gain;
+  using Scalar = typename Backend::Scalar;
+  const bool constant = step.rule == StepRule::constant;
+  const Gain start = state.K;
+  const Scalar start_value = state.at.value;
+  SearchResult<Scalar> search;
+  Scalar t = move.first;
+  for (; search.trials < step.max_trials; t = t * static_cast<Scalar>(step.shrink)) {
+    const Gain candidate = start - t * move.p;
+    ++search.trials;
+    Assessment<Scalar> there{.acceptable = true};
+    if (assessed) there = problem.assess(candidate);
+    const Scalar required = start_value - static_cast<Scalar>(step.sufficient_decrease) * t * move.slope;
+    if (there.acceptable && (constant || there.value <= required)) {
+      state.K = candidate;
+      state.at = there;
+      search.step = t;
+      if (!constant) lengthen(problem, step, state, move, start, start_value, search);
+      return search;
+    }
+    ++state.refused;
+  }
+  return search;
 }
 
 }  // namespace detail
@@ -175,7 +242,9 @@ int lengthen(Problem& problem, const StepSize& step, DescentState<Backend>& stat
 /// - `direction(K, iteration)`: the gradient G of the objective, or an estimate of it (n_u x n_x);
 /// - `scaled(G)`: the direction p to move along where it is not G itself; called after `direction`;
 /// - `assess(K)`: an `Assessment`; called only if `needs_assessment()` or the rule is not constant;
-/// - `is_lost()`: true after `direction` if it does not exist at K; the run ends as unstable;
+/// - `is_lost()`: true after `direction` if that could not be found. The iteration is then skipped, or, where
+/// K was
+///   not assessed and may itself be bad, the run ends as unstable;
 /// - `is_small(G, K)`: true ends the run as converged.
 ///
 /// The quasi-Newton rule learns curvature from G and applies it to p. Where p would lead uphill, rules other
@@ -196,73 +265,33 @@ DescentResult<Backend> descend(DescentState<Backend>& state, Problem& problem, c
   if (assessed && state.iteration == 0) state.at = problem.assess(state.K);
   while (state.iteration < end) {
     const Gain G = problem.direction(state.K, state.iteration);
+    detail::SearchResult<Scalar> search;
     if (problem.is_lost()) {
-      status = Status::unstable;
-      break;
-    }
-    if (problem.is_small(G, state.K)) {
-      status = Status::converged;
-      break;
-    }
-    Gain p = problem.scaled(G);
-    bool newton = false;
-    if (step.rule == StepRule::quasi_newton) {
-      detail::learn_curvature(state, G, step.memory);
-      if (!state.pairs.empty()) {
-        p = detail::quasi_newton_direction<Backend>(state.pairs, p);
-        newton = Backend::inner(p, G) > Scalar(0);
-        if (!newton) state.pairs.clear();
+      if (!assessed) {
+        status = Status::unstable;
+        break;
       }
-    }
-    if (!constant && !newton && !(Backend::inner(p, G) > Scalar(0))) p = G;
-    const Scalar slope = Backend::inner(p, G);
-    Scalar t = static_cast<Scalar>(step.initial);
-    if (newton) {
-      t = Scalar(1);
-    } else if (!constant) {
-      if (state.last_step > Scalar(0) && step.rule == StepRule::backtracking) {
-        t = static_cast<Scalar>(step.grow) * state.last_step;
-      } else if (!(t > Scalar(0))) {
-        t = state.at.value / slope;
+    } else {
+      if (problem.is_small(G, state.K)) {
+        status = Status::converged;
+        break;
       }
-    }
-    if (!constant && t * slope <= Backend::epsilon() * state.at.value) {
-      status = Status::converged;
-      break;
-    }
-    const Gain start = state.K;
-    const Scalar start_value = state.at.value;
-    int trials = 0;
-    bool accepted = false;
-    while (!accepted && trials < step.max_trials) {
-      const Gain candidate = state.K - t * p;
-      ++trials;
-      Assessment<Scalar> there{};
-      accepted = !assessed;
-      if (assessed) {
-        there = problem.assess(candidate);
-        accepted = there.acceptable &&
-                   (constant || there.value <= state.at.value -
-                                                   static_cast<Scalar>(step.sufficient_decrease) * t * slope);
+      const detail::Move<Backend> move = detail::choose_move(state, problem, step, G);
+      if (!constant && move.first * move.slope <= Backend::epsilon() * state.at.value) {
+        status = Status::converged;
+        break;
       }
-      if (accepted) {
-        state.K = candidate;
-        state.at = there;
-      } else {
-        ++state.refused;
-        t = t * static_cast<Scalar>(step.shrink);
-      }
+      search = detail::search_along(problem, step, assessed, state, move);
     }
-    if (accepted && !constant)
-      trials += detail::lengthen(problem, step, state, start_value, start, p, slope, t);
     ++state.iteration;
-    state.failures = accepted ? 0 : state.failures + 1;
-    if (accepted) {
-      state.last_step = t;
+    if (search.step > Scalar(0)) {
+      state.last_step = search.step;
+      state.failures = 0;
     } else {
       state.pairs.clear();
+      ++state.failures;
     }
-    const DescentInfo<Backend> info{state, G, accepted ? Backend::to_double(t) : 0.0, trials};
+    const DescentInfo<Backend> info{state, G, Backend::to_double(search.step), search.trials};
     if (detail::wants_to_stop(observer, info)) {
       status = Status::stopped;
       break;
