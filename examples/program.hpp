@@ -44,7 +44,11 @@ class Program {
   /// @param seed the default of --seed.
   Program(std::string name, const std::string& description, std::uint64_t seed = 0)
       : name_(std::move(name)), app_(description, name_), seed_(seed), out_("out/" + name_) {
-    app_.add_option("--seed", seed_, "Seed of every random number")->capture_default_str();
+    app_.add_option("--seed", seed_, "Seed of every random number")
+        ->capture_default_str()
+        ->check([](const std::string& text) {
+          return text.find('-') == std::string::npos ? "" : "expected an integer not below 0, got " + text;
+        });
     out_option_ = app_.add_option("--out", out_, "Folder for the files that are written, made if needed");
     out_option_->type_name("DIR")->capture_default_str();
     app_.footer(

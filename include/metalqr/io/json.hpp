@@ -13,7 +13,6 @@
 #include <metalqr/core/check.hpp>
 #include <metalqr/io/atomic_file.hpp>
 #include <metalqr/io/json_document.hpp>
-#include <metalqr/lqr/cross_term.hpp>
 #include <metalqr/lqr/task.hpp>
 
 namespace metalqr::inline METALQR_ABI::io {
@@ -114,28 +113,33 @@ Task<Backend> read_plain_task(const JsonDocument& document) {
 /// The task in the fields A, B, Q, R and, if present, Sigma0 (else the identity); other fields are left
 /// alone. Every number is read as the nearest double and converted.
 /// @throws ParseError naming the source, the field and the row, also for a cross term N, which a `Task` has
-/// not (see `read_cross_term_task`); DimensionMismatch, NotPositiveDefinite, NotFinite.
+/// not (see `read_task_with_cross_term`); DimensionMismatch, NotPositiveDefinite, NotFinite.
 template <MatrixBackend Backend>
 Task<Backend> read_task(const JsonDocument& document) {
   if (document.has("N")) document.fail("N", -1, "expected a task without cross term");
   return detail::read_plain_task<Backend>(document);
 }
 
-/// The matrix in the field N (n_x x n_u), zeros if there is none.
-/// @throws ParseError, DimensionMismatch.
+/// A task and its cross term, as they were read; `with_cross_term` makes them one task.
 template <MatrixBackend Backend>
-typename Backend::InputMatrix read_cross_term(const JsonDocument& document, Index nx, Index nu) {
-  if (!document.has("N")) return Backend::zero_input_matrix(nx, nu);
-  return detail::MatrixReader<Backend>(document).input_matrix("N");
-}
+struct ReadTask {
+  Task<Backend> task;               ///< without cross term
+  typename Backend::InputMatrix N;  ///< n_x x n_u, of the stage cost x'Qx + 2 x'Nu + u'Ru
+};
 
 /// The task in the fields A, B, Q, R, the optional Sigma0, and the optional cross term N (n_x x n_u; zero if
-/// absent), as the equivalent task without cross term.
-/// @throws as `read_task`.
+/// absent).
+/// @throws ParseError naming the source, the field and the row; DimensionMismatch, NotPositiveDefinite,
+/// NotFinite.
 template <MatrixBackend Backend>
-CrossTermTask<Backend> read_cross_term_task(const JsonDocument& document) {
+ReadTask<Backend> read_task_with_cross_term(const JsonDocument& document) {
   const Task<Backend> task = detail::read_plain_task<Backend>(document);
-  return with_cross_term(task, read_cross_term<Backend>(document, task.nx(), task.nu()));
+  ReadTask<Backend> result{task, Backend::zero_input_matrix(task.nx(), task.nu())};
+  if (document.has("N")) {
+    result.N = detail::MatrixReader<Backend>(document).input_matrix("N");
+    metalqr::detail::require_shape<Backend>(result.N, task.nx(), task.nu(), "N");
+  }
+  return result;
 }
 
 /// The gain (n_u x n_x) in a field.
