@@ -4,6 +4,7 @@
 /// A first stabilising gain, by annealing a discount.
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <string>
 #include <type_traits>
@@ -34,8 +35,8 @@ struct InitialGain {
 /// discount found by bisection on the cost). Model-free: it only calls `cost(K, discount)` -> number,
 /// +infinity if sum discount^t (x'Qx + u'Ru) diverges, and `improve(K, discount)` -> a gain of lower
 /// discounted cost.
-/// @throws NotStabilizable if 1 is not reached within `max_rounds`, or no discount above 1e-12 has a finite
-/// cost; InvalidOption.
+/// @throws NotStabilizable if 1 is not reached within `max_rounds`, no discount above 1e-12 has a finite
+/// cost, or `improve` returns a gain of infinite cost; InvalidOption.
 template <MatrixBackend Backend, class Cost, class Improve>
 InitialGain<Backend> anneal_discount(const std::type_identity_t<typename Backend::Gain>& start,
                                      const Cost& cost, const Improve& improve,
@@ -43,7 +44,8 @@ InitialGain<Backend> anneal_discount(const std::type_identity_t<typename Backend
   constexpr double infinity = std::numeric_limits<double>::infinity();
   detail::require_option(options.first_discount >= 0 && options.first_discount <= 1, "first_discount",
                          options.first_discount, "a number in (0, 1], or 0 for automatic");
-  detail::require_option(options.cost_growth > 1, "cost_growth", options.cost_growth, "a number > 1");
+  detail::require_option(options.cost_growth > 1 && options.cost_growth < infinity, "cost_growth",
+                         options.cost_growth, "a finite number > 1");
   detail::require_option(options.bisections >= 1, "bisections", options.bisections, "at least 1");
   detail::require_option(options.max_rounds >= 1, "max_rounds", options.max_rounds, "at least 1");
   typename Backend::Gain K = start;
@@ -57,19 +59,29 @@ InitialGain<Backend> anneal_discount(const std::type_identity_t<typename Backend
     discount = discount / 2;
   }
   const double first = discount;
-  for (int round = 0; round < options.max_rounds; ++round) {
+  const auto require_finite_cost = [&](double at) {
+    const double value = static_cast<double>(cost(K, at));
+    if (value < infinity) return value;
+    throw NotStabilizable("improve: expected a gain of finite cost at discount " + detail::text(at) +
+                          ", got cost " + detail::text(value));
+  };
+  for (int round = 0;; ++round) {
     if (discount == 1) return {K, round, first};
+    if (round == options.max_rounds) break;
     K = improve(K, discount);
-    const double limit = options.cost_growth * static_cast<double>(cost(K, discount));
+    const double limit =
+        std::min(options.cost_growth * require_finite_cost(discount), std::numeric_limits<double>::max());
     if (static_cast<double>(cost(K, 1.0)) <= limit) {
       discount = 1;
       K = improve(K, discount);
+      require_finite_cost(discount);
       continue;
     }
     double low = discount;
     double high = 1;
     for (int i = 0; i < options.bisections; ++i) {
-      const double middle = (low + high) / 2;
+      // By ratios: the first discount of a very unstable plant is tiny.
+      const double middle = std::sqrt(low * high);
       (static_cast<double>(cost(K, middle)) <= limit ? low : high) = middle;
     }
     if (low <= discount) break;

@@ -3,6 +3,8 @@
 /// @file
 /// Step rules of descent methods on a gain.
 
+#include <cmath>
+
 #include <metalqr/core/error.hpp>
 
 namespace metalqr::inline METALQR_ABI {
@@ -43,11 +45,12 @@ inline StepSize quasi_newton(double initial = 0) {
 /// Throws `InvalidOption` naming the first field that is out of its range.
 inline void validate(const StepSize& step) {
   const bool constant = step.rule == StepRule::constant;
-  detail::require_option(constant ? step.initial > 0 : step.initial >= 0, "step.initial", step.initial,
+  detail::require_option(std::isfinite(step.initial) && (constant ? step.initial > 0 : step.initial >= 0),
+                         "step.initial", step.initial,
                          constant ? "a positive step size" : "a positive step size, or 0 for automatic");
   detail::require_option(step.shrink > 0 && step.shrink < 1, "step.shrink", step.shrink,
                          "a number in (0, 1)");
-  detail::require_option(step.grow >= 1, "step.grow", step.grow, "a number >= 1");
+  detail::require_option(std::isfinite(step.grow) && step.grow >= 1, "step.grow", step.grow, "a number >= 1");
   detail::require_option(step.sufficient_decrease >= 0 && step.sufficient_decrease < 1,
                          "step.sufficient_decrease", step.sufficient_decrease, "a number in [0, 1)");
   detail::require_option(step.max_trials >= 1, "step.max_trials", step.max_trials, "at least 1");
