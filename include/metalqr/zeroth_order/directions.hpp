@@ -13,7 +13,7 @@
 namespace metalqr::inline METALQR_ABI::zeroth_order {
 
 /// Law of the perturbations U of a gain, d = n_u n_x. All have E[vec(U) vec(U)'] = (r^2/d) I for the radius
-/// r.
+/// r. All but `coordinate` are symmetric about zero, which estimators without the opposite point rely on.
 enum class Directions {
   sphere,      ///< uniform on the Frobenius sphere of radius r
   gaussian,    ///< independent N(0, r^2/d) entries

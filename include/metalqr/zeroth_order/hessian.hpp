@@ -210,6 +210,7 @@ HessianProductEstimate<Backend> estimate_hessian_product(
   using Gain = typename Backend::Gain;
   using Scalar = typename Backend::Scalar;
   validate(options);
+  metalqr::detail::require_finite<Backend>(K, "K");
   metalqr::detail::require_shape<Backend>(X, Backend::rows(K), Backend::cols(K), "X");
   metalqr::detail::require_finite<Backend>(X, "X");
   metalqr::detail::require_option(step >= 0, "step", step, "a positive number, or 0 for the radius");
