@@ -17,6 +17,10 @@ function(metalqr_own_target target)
   endforeach()
   if(own_NATIVE)
     target_compile_options(${target} PRIVATE -march=native)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+      # gcc 12 warns of its own AVX-512 intrinsics (gcc bug 105593).
+      target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
+    endif()
   endif()
   if(own_SANITIZE)
     # Left out: what AddressSanitizer or Eigen's assertions find as well, at nearly half of the compile time.
