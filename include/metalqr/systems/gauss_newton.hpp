@@ -3,7 +3,6 @@
 /// @file
 /// Minimisation of a smooth function of a gain by Newton and Gauss-Newton steps.
 
-#include <cmath>
 #include <limits>
 
 #include <metalqr/core/backend.hpp>
@@ -68,7 +67,6 @@ typename Backend::Gain unstacked(const typename Backend::Matrix& column, Index n
 /// H^-1 G; a semidefinite H is made definite first.
 template <MatrixBackend Backend>
 typename Backend::Gain step_of(typename Backend::Matrix H, const typename Backend::Gain& G) {
-  using std::sqrt;
   using Scalar = typename Backend::Scalar;
   Scalar ridge = Backend::epsilon() * Backend::norm(H);
   while (!Backend::is_positive_definite(H)) {
