@@ -19,7 +19,7 @@ function(metalqr_own_target target)
     target_compile_options(${target} PRIVATE -march=native)
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
       # gcc 12 warns of its own AVX-512 intrinsics (gcc bug 105593).
-      target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
+      target_compile_options(${target} PRIVATE -Wno-uninitialized -Wno-maybe-uninitialized)
     endif()
   endif()
   if(own_SANITIZE)
