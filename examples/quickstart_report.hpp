@@ -1,0 +1,155 @@
+#pragma once
+
+/// @file
+/// What the quickstart records, and how it shows it: tables for people, CSV, a picture, JSON.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <metalqr/io/csv.hpp>
+
+#include "picture.hpp"
+#include "program.hpp"
+#include "published.hpp"
+
+namespace examples {
+
+/// One gain on the way of a run.
+struct Point {
+  int iteration;
+  double calls;  ///< oracle calls so far, of all tasks together
+  double gap;    ///< optimality gap; infinite if the gain does not stabilise
+};
+
+/// A run as a list of gains.
+struct Curve {
+  std::string name;
+  std::vector<Point> points;
+
+  /// Gap after an iteration; that of the last one where the run ended before, NaN where it was not to go on.
+  double gap_at(int iteration, int planned) const {
+    if (iteration > planned || points.empty()) return std::numeric_limits<double>::quiet_NaN();
+    return points[std::min(static_cast<std::size_t>(iteration), points.size() - 1)].gap;
+  }
+  /// Oracle calls until the gap was below `level` for the first time; NaN if it never was.
+  double calls_to(double level) const {
+    for (const Point& point : points) {
+      if (point.gap <= level) return point.calls;
+    }
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  metalqr::io::Table table() const {
+    metalqr::io::Table result{.comments = {name}, .columns = {"iteration", "calls", "gap"}};
+    for (const Point& point : points)
+      result.rows.push_back({static_cast<double>(point.iteration), point.calls, point.gap});
+    return result;
+  }
+};
+
+/// Four significant digits; "-" for a number that does not exist, "unstable" for infinity.
+inline std::string short_text(double value) {
+  if (std::isnan(value)) return "-";
+  if (std::isinf(value)) return "unstable";
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "%.4g", value);
+  return buffer;
+}
+
+/// A line of a table: a label and right-aligned cells.
+inline void print_row(const std::string& label, const std::vector<std::string>& cells) {
+  std::printf("  %-38s", label.c_str());
+  for (const std::string& cell : cells) std::printf(" %9s", cell.c_str());
+  std::printf("\n");
+}
+
+/// The label and a gap for each iteration.
+inline void print_gaps(const Curve& curve, const std::vector<int>& iterations, int planned) {
+  std::vector<std::string> cells;
+  for (const int iteration : iterations) cells.push_back(short_text(curve.gap_at(iteration, planned)));
+  print_row(curve.name, cells);
+}
+
+/// Numbers of iterations as the head of a table.
+inline void print_iterations(const std::string& label, const std::vector<int>& iterations) {
+  std::vector<std::string> cells;
+  for (const int iteration : iterations) cells.push_back(std::to_string(iteration));
+  print_row(label, cells);
+}
+
+/// A number for JSON; null where it does not exist or is infinite.
+inline Json number(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
+/// Several curves over the same iterations as one table; the last gap stands on where a curve ended before.
+inline metalqr::io::Table side_by_side(const std::vector<Curve>& curves, const std::string& comment) {
+  metalqr::io::Table table{.comments = {comment}, .columns = {"iteration"}};
+  std::size_t length = 0;
+  for (const Curve& curve : curves) {
+    std::string column = curve.name;
+    std::replace(column.begin(), column.end(), ',', ';');
+    table.columns.push_back(column);
+    length = std::max(length, curve.points.size());
+  }
+  for (std::size_t i = 0; i < length; ++i) {
+    const int iteration = static_cast<int>(i);
+    table.rows.push_back({static_cast<double>(iteration)});
+    for (const Curve& curve : curves) table.rows.back().push_back(curve.gap_at(iteration, iteration));
+  }
+  return table;
+}
+
+/// The script of the picture: training by iteration, training by oracle calls, adaptation. It reads
+/// published.csv, literal.csv, first_order.csv, average.csv, adaptation.csv.
+inline std::string quickstart_script(std::size_t unseen) {
+  const std::string first = std::to_string(2);
+  const std::string last = std::to_string(1 + unseen);
+  const std::string other_first = std::to_string(2 + unseen);
+  const std::string other_last = std::to_string(1 + 2 * unseen);
+  const auto lines = [](const std::string& from, const std::string& to, const std::string& style,
+                        const std::string& title) {
+    return "for [i=" + from + ":" + to + "] 'adaptation.csv' using 1:i with lines " + style +
+           " title i==" + from + "?'" + title + "':''";
+  };
+  return R"(set multiplot layout 1,3 margins 0.055,0.985,0.145,0.90 spacing 0.062,0
+set logscale y
+set format y '10^{%T}'
+set ylabel 'gap J(K) - J*' offset 1.2
+set yrange [0.1:30]
+set ytics add ('0.2' 0.2, '0.5' 0.5, '2' 2, '5' 5, '20' 20)
+set format y '%g'
+set title 'Meta-training as published'
+set xlabel 'iteration'
+plot 'literal.csv' using 'iteration':'gap' with lines lw 2 lc rgb c_blue title 'this run', \
+     'published.csv' using 'iteration':'gap' with points pt 6 ps 1.1 lw 2 lc rgb c_red title 'L4DC 2024, Fig. 1'
+
+set ytics autofreq
+set format y '10^{%T}'
+set yrange [1e-4:50]
+set title 'The same, by cost evaluations'
+set xlabel 'oracle calls, all tasks'
+set logscale x
+set format x '10^{%T}'
+set xrange [100:3e5]
+set key bottom left
+plot 'literal.csv' using 'calls':'gap' with lines lw 2 lc rgb c_blue title 'as published', \
+     'first_order.csv' using 'calls':'gap' with lines lw 2 lc rgb c_orange title 'first order (default)', \
+     'average.csv' using 'calls':'gap' with lines lw 2 dt 2 lc rgb c_green title 'average cost'
+
+unset logscale x
+set xrange [0:300]
+set format x '%g'
+set key top right
+set yrange [1e-4:20]
+set title 'Adaptation to unseen plants'
+set xlabel 'iteration'
+plot )" + lines(other_first, other_last, "lw 1.5 dt 2 lc rgb c_red", "from a random gain") +
+         ", \\\n     " + lines(first, last, "lw 1.5 lc rgb c_blue", "from the meta-trained gain") +
+         "\nunset multiplot\n";
+}
+
+}  // namespace examples
