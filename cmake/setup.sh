@@ -88,7 +88,7 @@ install_packages() {
   return 1
 }
 
-# jobs: how many compilers run at once: one a core, but each needs about a gigabyte.
+# jobs: how many compilers run at once: one a core, but the largest need 1.5 GB.
 jobs() {
   local cores memory limit
   if [ -n "${CMAKE_BUILD_PARALLEL_LEVEL:-}" ]; then
@@ -96,11 +96,11 @@ jobs() {
     return
   fi
   cores=$(nproc 2>/dev/null || echo 1)
-  memory=$(awk '/^MemAvailable:/ { print int($2 / 1048576) }' /proc/meminfo 2>/dev/null || true)
+  memory=$(awk '/^MemAvailable:/ { print int($2 / 1572864) }' /proc/meminfo 2>/dev/null || true)
   limit=$(cat /sys/fs/cgroup/memory.max 2>/dev/null || true)
   case $limit in
     '' | *[!0-9]*) ;;
-    *) [ $((limit >> 30)) -lt "${memory:-1000000}" ] && memory=$((limit >> 30)) ;;
+    *) [ $((limit / 1610612736)) -lt "${memory:-1000000}" ] && memory=$((limit / 1610612736)) ;;
   esac
   if [ -n "$memory" ] && [ "$memory" -lt "$cores" ]; then cores=$memory; fi
   [ "$cores" -ge 1 ] || cores=1
