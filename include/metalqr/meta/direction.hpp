@@ -22,6 +22,7 @@ struct TaskDirection {
   typename Backend::Gain curvature_direction;  // for the next iteration's power iteration
   double inner_step = 0;                       // eta_l that was used
   bool usable = false;                         // false: an unstable point was met
+  bool unstable = false;                       // no probe around K has a finite cost
   bool inner_point_unstable = false;
   int reductions = 0;
   Index unstable_probes = 0;
@@ -51,13 +52,15 @@ class TaskStep {
   TaskDirection<Backend> run(const Gain& K, std::optional<Scalar> cost, double eta,
                              const Gain* curvature_direction) {
     out_.direction = Backend::zero_like(K);
+    out_.curvature_direction = Backend::zero_like(K);
     if (options_.order == Order::printed) {
       run_as_printed(K, eta);
       return std::move(out_);
     }
     std::vector<Gain> path{K};
     Gain g = Backend::zero_like(K);
-    if (!gradient(K, 0, g)) return std::move(out_);
+    out_.unstable = !gradient(K, 0, g);
+    if (out_.unstable) return std::move(out_);
     out_.gradient = g;
     if (options_.order == Order::average) {
       out_.direction = g;
@@ -143,8 +146,9 @@ class TaskStep {
   // uphill.
   double limited_by_curvature(const Gain& K, const Gain& g, double eta, const std::optional<Scalar>& cost,
                               const Gain* known_direction) {
-    Gain v = known_direction != nullptr ? *known_direction : g;
-    const int rounds = known_direction != nullptr ? 1 : 4;
+    const bool known = known_direction != nullptr && Backend::norm(*known_direction) > Scalar(0);
+    Gain v = known ? *known_direction : g;
+    const int rounds = known ? 1 : 4;
     double largest = 0;
     for (int round = 0; round < rounds; ++round) {
       const Scalar size = Backend::norm(v);
@@ -172,7 +176,8 @@ class TaskStep {
       const auto here = zeroth_order::estimate_as_printed<Backend>(fleet_.oracle(task_), K, estimator, key_,
                                                                    options_.repeat_base_cost);
       count(here.gradient, true);
-      if (here.gradient.used == 0) return;
+      out_.unstable = here.gradient.used == 0;
+      if (out_.unstable) return;
       out_.gradient = here.gradient.gradient;
       const Gain inner = K - static_cast<Scalar>(eta) * here.gradient.gradient;
       zeroth_order::GradientEstimate<Backend> there;
@@ -205,10 +210,10 @@ class TaskStep {
 
   void count(const zeroth_order::GradientEstimate<Backend>& estimate, bool with_base) {
     const Index samples = estimate.used + estimate.dropped;
-    const Index base = with_base ? estimate.calls - 2 * samples : 0;
+    const Index base = !with_base ? 0 : options_.repeat_base_cost ? samples : 1;
     out_.calls.base += base;
     out_.calls.probes += estimate.calls - base;
-    out_.unstable_probes += estimate.dropped;
+    out_.unstable_probes += estimate.dropped + estimate.shrunk;
   }
 
   const Fleet& fleet_;

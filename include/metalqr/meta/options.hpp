@@ -3,6 +3,7 @@
 /// @file
 /// What meta-training can be told, and its presets.
 
+#include <cmath>
 #include <cstdint>
 
 #include <metalqr/lqr/step_size.hpp>
@@ -78,10 +79,12 @@ inline Options published() {
           .guard = false};
 }
 
-/// The published setting with the stability guard.
+/// The published setting made safe: with the stability guard, and with perturbations that are shrunk where
+/// they destabilise.
 inline Options published_guarded() {
   Options options = published();
   options.guard = true;
+  options.estimator.unstable = zeroth_order::Unstable::shrink;
   return options;
 }
 
@@ -95,8 +98,8 @@ inline void validate(const Options& options) {
   using metalqr::detail::require_option;
   require_option(options.iterations >= 0, "iterations", options.iterations, "a number >= 0");
   require_option(options.inner_steps >= 1, "inner_steps", options.inner_steps, "at least 1");
-  require_option(options.inner_step >= 0, "inner_step", options.inner_step,
-                 "a positive step size, or 0 for automatic");
+  require_option(options.inner_step >= 0 && std::isfinite(options.inner_step), "inner_step",
+                 options.inner_step, "a positive step size, or 0 for automatic");
   if (options.order != Order::average) {
     require_option(options.inner_step > 0 || options.check_inner_step, "inner_step", options.inner_step,
                    "a positive step size where check_inner_step is off");
@@ -107,7 +110,8 @@ inline void validate(const Options& options) {
     require_option(options.inner_steps == 1, "inner_steps", options.inner_steps, "1 for Order::printed");
     require_option(!options.check_inner_step, "check_inner_step", 1, "false for Order::printed");
   }
-  require_option(options.tolerance >= 0, "tolerance", options.tolerance, "a number >= 0");
+  require_option(options.tolerance >= 0 && std::isfinite(options.tolerance), "tolerance", options.tolerance,
+                 "a finite number >= 0");
   require_option(options.threads >= 0, "threads", options.threads, "a number >= 0");
   validate(options.outer);
   zeroth_order::validate(options.estimator);

@@ -19,6 +19,7 @@ struct State {
   std::vector<typename Backend::Scalar> start_costs;  ///< J_i(K0), for the guard; empty if not assessed
   std::vector<typename Backend::Scalar> costs;        ///< J_i(K); empty if not assessed
   std::vector<typename Backend::Gain> curvature_directions;  ///< estimates of the Hessians' top eigenvectors
+  double first_norm = 0;                                     ///< of the first direction; 0: none yet
   zeroth_order::OracleCalls calls;                           ///< so far
   int guard_refusals = 0;                                    ///< trials that the guard refused
   int skipped_inner_points = 0;  ///< tasks left out of an iteration: their inner point is unstable

@@ -81,10 +81,10 @@ class MetaProblem {
   const Gain& scaled(const Gain& /*G*/) const { return direction_; }
   double direction_norm() const { return Backend::to_double(Backend::norm(direction_)); }
   bool is_lost() const { return lost_; }
-  bool is_small(const Gain& G, const Gain& /*K*/) {
-    const double norm = Backend::to_double(Backend::norm(G));
-    if (first_norm_ < 0) first_norm_ = norm;
-    return options_.tolerance > 0 && norm <= options_.tolerance * first_norm_;
+  bool is_small(const Gain& /*G*/, const Gain& /*K*/) {
+    const double norm = direction_norm();
+    if (!(state_.first_norm > 0)) state_.first_norm = norm;
+    return options_.tolerance > 0 && norm <= options_.tolerance * state_.first_norm;
   }
   double smallest_inner_step() const { return smallest_inner_step_; }
 
@@ -105,6 +105,19 @@ class MetaProblem {
                            std::numeric_limits<double>::infinity());
     }
     state_.start_costs = costs;
+  }
+
+  bool is_assessed() const { return !state_.start_costs.empty(); }
+  // Where costs are not assessed, a task is lost when none of its probes has a finite cost.
+  bool all_stable(const std::vector<TaskDirection<Backend>>& parts) const {
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      if (!parts[i].unstable) continue;
+      if (state_.descent.iteration > 0) return false;
+      throw NotStabilizing("K0: expected a gain that stabilizes every task, no probe of task " +
+                               std::to_string(i) + " has a finite cost",
+                           std::numeric_limits<double>::infinity());
+    }
+    return true;
   }
 
   // Sums in the order of the tasks, whatever thread computed them.
@@ -140,8 +153,11 @@ class MetaProblem {
       for (std::size_t i = 0; i < parts.size(); ++i)
         state_.curvature_directions[i] = parts[i].curvature_direction;
     }
-    lost_ = usable == 0;
-    if (lost_) return sum;
+    lost_ = (!is_assessed() && !all_stable(parts)) || usable == 0;
+    if (lost_) {
+      direction_ = Backend::zero_like(K);
+      return direction_;
+    }
     const Scalar count = static_cast<Scalar>(static_cast<double>(usable));
     direction_ = sum / count;
     return gradients / count;
@@ -152,7 +168,6 @@ class MetaProblem {
   State<Backend>& state_;
   Gain direction_{};
   std::vector<std::pair<Gain, std::vector<Scalar>>> assessed_;  // trials of this iteration
-  double first_norm_ = -1;
   double smallest_inner_step_ = 0;
   bool lost_ = false;
 };
@@ -197,7 +212,9 @@ Result<typename Fleet::Backend> resume(const Fleet& fleet, State<typename Fleet:
 
 /// Meta-trains on a fleet from the gain K0 (n_u x n_x), which must stabilise every task. The observer is
 /// called with an `Info` after each iteration and may return true to stop. The result depends on the options
-/// alone, seed included, not on the number of threads.
+/// alone, seed included, not on the number of threads. Without guard and with a constant step, nothing but
+/// the probes shows that a task was lost: the run ends as unstable when all of a task's are infinite, or when
+/// no task has a stable inner point.
 /// @throws InvalidOption; DimensionMismatch, NotFinite for a bad K0; NotStabilizing if the cost of a task at
 /// K0 is not finite.
 template <zeroth_order::Fleet Fleet, class Observer = NoObserver>
@@ -208,12 +225,7 @@ Result<typename Fleet::Backend> train(const Fleet& fleet,
   metalqr::detail::require_finite<Backend>(K0, "K0");
   State<Backend> state;
   state.descent.K = K0;
-  Result<Backend> result = resume(fleet, state, options, observer);
-  if (result.status == Status::unstable && result.iterations == 0) {
-    throw NotStabilizing("K0: expected a gain that stabilizes every task, no probe has a finite cost",
-                         std::numeric_limits<double>::infinity());
-  }
-  return result;
+  return resume(fleet, state, options, observer);
 }
 
 /// Model-free meta-training on plants known by their cost oracles (Toso et al., L4DC 2024, algorithm 3, and
