@@ -52,7 +52,8 @@ class TaskStep {
   TaskDirection<Backend> run(const Gain& K, std::optional<Scalar> cost, double eta,
                              const Gain* curvature_direction) {
     out_.direction = Backend::zero_like(K);
-    out_.curvature_direction = Backend::zero_like(K);
+    out_.gradient = out_.direction;
+    out_.curvature_direction = out_.direction;
     if (options_.order == Order::printed) {
       run_as_printed(K, eta);
       return std::move(out_);

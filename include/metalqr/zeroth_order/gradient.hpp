@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <limits>
-#include <optional>
 #include <type_traits>
 #include <vector>
 
@@ -67,50 +66,49 @@ inline void validate(const EstimatorOptions& options) {
 
 namespace detail {
 
-/// Slope of the cost along a perturbation, as <grad J, U> would be.
+/// The costs of one sample.
 template <class Scalar>
-struct Slope {
-  Scalar value{};
+struct Probe {
+  Scalar ahead{};   ///< J(K + scale U)
+  Scalar behind{};  ///< J(K - scale U), or J(K), or 0
+  Scalar scale{1};  ///< 1, or less if the perturbation was shrunk
   Index calls = 0;
-  bool usable = false;
-  bool shrunk = false;
+  bool usable = false;  ///< whether both costs are finite
 };
 
+/// Calls the oracle at the perturbed gains of one sample. `baseline` is J(K) for `Points::one_with_baseline`.
 template <MatrixBackend Backend, class Oracle>
-Slope<typename Backend::Scalar> probe(const Oracle& oracle, const typename Backend::Gain& K,
+Probe<typename Backend::Scalar> probe(const Oracle& oracle, const typename Backend::Gain& K,
                                       const typename Backend::Gain& U, const EstimatorOptions& options,
-                                      const StreamKey& key,
-                                      const std::optional<typename Backend::Scalar>& baseline) {
+                                      const StreamKey& key, const typename Backend::Scalar& baseline) {
   using Gain = typename Backend::Gain;
   using Scalar = typename Backend::Scalar;
   constexpr int max_halvings = 10;
   constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
   const StreamKey other = options.common_random_numbers ? key : key.child(1);
-  Slope<Scalar> slope;
-  Scalar scale(1);
+  Probe<Scalar> result;
   for (int halving = 0;; ++halving) {
-    const Gain forward = K + scale * U;
-    const Scalar ahead = call<Backend>(oracle, forward, key);
-    ++slope.calls;
-    Scalar behind(0);
-    Scalar width = scale;
+    const Gain forward = K + result.scale * U;
+    result.ahead = call<Backend>(oracle, forward, key);
+    ++result.calls;
     if (options.points == Points::two) {
-      const Gain backward = K - scale * U;
-      behind = call<Backend>(oracle, backward, other);
-      ++slope.calls;
-      width = Scalar(2) * scale;
+      const Gain backward = K - result.scale * U;
+      result.behind = call<Backend>(oracle, backward, other);
+      ++result.calls;
     } else if (options.points == Points::one_with_baseline) {
-      behind = *baseline;
+      result.behind = baseline;
     }
-    if (ahead < infinity && behind < infinity) {
-      slope.value = (ahead - behind) / width;
-      slope.usable = true;
-      slope.shrunk = halving > 0;
-      return slope;
-    }
-    if (options.unstable == Unstable::drop || halving == max_halvings) return slope;
-    scale = scale / Scalar(2);
+    result.usable = result.ahead < infinity && result.behind < infinity;
+    if (result.usable || options.unstable == Unstable::drop || halving == max_halvings) return result;
+    result.scale = result.scale / Scalar(2);
   }
+}
+
+/// The slope of the cost along U, <grad J, U> up to the estimator's error.
+template <class Scalar>
+Scalar slope(const Probe<Scalar>& probe, Points points) {
+  const Scalar width = points == Points::two ? Scalar(2) * probe.scale : probe.scale;
+  return (probe.ahead - probe.behind) / width;
 }
 
 }  // namespace detail
@@ -137,7 +135,7 @@ GradientEstimate<Backend> estimate_gradient(const Oracle& oracle,
       draw_directions<Backend>(options.directions, samples, nu, nx, options.radius,
                                options.shared_directions ? key.with_task(0) : key);
   GradientEstimate<Backend> estimate{.gradient = Backend::zero_gain(nu, nx)};
-  std::optional<Scalar> baseline;
+  Scalar baseline(0);
   // Independent replicates of the estimate: samples, or whole blocks.
   const Index block = comes_in_blocks(options.directions) ? d : 1;
   const Scalar weight = static_cast<Scalar>(static_cast<double>(d) / (options.radius * options.radius));
@@ -151,13 +149,13 @@ GradientEstimate<Backend> estimate_gradient(const Oracle& oracle,
       baseline = call<Backend>(oracle, K, options.common_random_numbers ? own : own.child(1));
       ++estimate.calls;
     }
-    const auto slope = detail::probe<Backend>(oracle, K, U, options, own, baseline);
-    estimate.calls += slope.calls;
-    if (slope.usable) {
-      sum += (weight * slope.value) * U;
+    const detail::Probe<Scalar> sample = detail::probe<Backend>(oracle, K, U, options, own, baseline);
+    estimate.calls += sample.calls;
+    if (sample.usable) {
+      sum += (weight * detail::slope(sample, options.points)) * U;
       ++estimate.used;
       ++used_in_block;
-      estimate.shrunk += slope.shrunk ? 1 : 0;
+      estimate.shrunk += sample.scale < Scalar(1) ? 1 : 0;
     } else {
       ++estimate.dropped;
     }
@@ -183,10 +181,11 @@ GradientEstimate<Backend> estimate_gradient(const Oracle& oracle,
     // E <e, v>^2 = |e|^2 r^2/d for v uniform on the sphere and any error e of the estimate.
     const StreamKey own = key.child(2);
     const Gain v = draw_directions<Backend>(Directions::sphere, 1, nu, nx, options.radius, own).front();
-    const auto slope = detail::probe<Backend>(oracle, K, v, options, own, baseline);
-    estimate.calls += slope.calls;
-    if (slope.usable) {
-      const double defect = Backend::to_double(slope.value - Backend::inner(estimate.gradient, v));
+    const detail::Probe<Scalar> check = detail::probe<Backend>(oracle, K, v, options, own, baseline);
+    estimate.calls += check.calls;
+    if (check.usable) {
+      const double defect =
+          Backend::to_double(detail::slope(check, options.points) - Backend::inner(estimate.gradient, v));
       estimate.standard_error = std::abs(defect) * std::sqrt(static_cast<double>(d)) / options.radius;
     }
   }

@@ -27,7 +27,8 @@ struct PrintedEstimate {
 /// gradient d/(2 r^2 m) sum (J(K+U) - J(K-U)) U and 'Hessian' n_u^2/(r^2 m) sum (J(K+U) - J(K)) (UU' - I).
 /// **The second is no Hessian**: for small r it tends to -(n_u^2/(2d)) tr(H) I, a negative multiple of the
 /// identity. It exists to reproduce the paper's figures. `options.samples` (0: d) and `options.radius` are
-/// used, directions are always on the sphere, a sample without finite costs is dropped.
+/// used, directions are always on the sphere; a sample without finite costs is dropped or shrunk as
+/// `options.unstable` says.
 /// @param repeat_base_cost call J(K) anew for each sample, as printed; false: once.
 template <MatrixBackend Backend, CostOracle<Backend> Oracle>
 PrintedEstimate<Backend> estimate_as_printed(const Oracle& oracle,
@@ -44,6 +45,8 @@ PrintedEstimate<Backend> estimate_as_printed(const Oracle& oracle,
   const Index d = nu * nx;
   const Index samples = options.samples > 0 ? options.samples : d;
   const double squared = options.radius * options.radius;
+  EstimatorOptions pairs = options;
+  pairs.points = Points::two;
   const std::vector<Gain> directions =
       draw_directions<Backend>(Directions::sphere, samples, nu, nx, options.radius,
                                options.shared_directions ? key.with_task(0) : key);
@@ -58,26 +61,26 @@ PrintedEstimate<Backend> estimate_as_printed(const Oracle& oracle,
   for (Index l = 0; l < samples; ++l) {
     const Gain& U = directions[static_cast<std::size_t>(l)];
     const StreamKey own = key.with_sample(static_cast<std::uint64_t>(l));
-    const StreamKey other = options.common_random_numbers ? own : own.child(1);
-    const Gain forward = K + U;
-    const Gain backward = K - U;
-    const Scalar ahead = call<Backend>(oracle, forward, own);
-    const Scalar behind = call<Backend>(oracle, backward, other);
-    first.calls += 2;
     if (repeat_base_cost || l == 0) {
       base = call<Backend>(oracle, K, own);
       ++first.calls;
     }
-    if (!(ahead < infinity && behind < infinity && base < infinity)) {
+    const detail::Probe<Scalar> probe = detail::probe<Backend>(oracle, K, U, pairs, own, base);
+    first.calls += probe.calls;
+    if (!probe.usable || !(base < infinity)) {
       ++first.dropped;
       continue;
     }
     ++first.used;
-    const Gain sample = ((ahead - behind) / Scalar(2)) * U;
+    first.shrunk += probe.scale < Scalar(1) ? 1 : 0;
+    const Gain sample = detail::slope(probe, Points::two) * U;
     const Scalar norm = Backend::norm(sample);
     squares += Backend::to_double(norm * norm);
     first.gradient += sample;
-    const ControlMatrix outer = (ahead - base) * (Backend::product_transpose(U, U) - identity);
+    // The printed sample at radius scale * r.
+    const Scalar shrinkage = probe.scale * probe.scale;
+    const ControlMatrix outer =
+        ((probe.ahead - base) / shrinkage) * (shrinkage * Backend::product_transpose(U, U) - identity);
     const Scalar outer_norm = Backend::norm(outer);
     hessian_squares += Backend::to_double(outer_norm * outer_norm);
     estimate.hessian += outer;
