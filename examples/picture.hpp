@@ -63,11 +63,11 @@ inline std::string prelude(const Picture& picture) {
          "if (format eq 'png') {\n"
          "  set terminal pngcairo size " +
          size +
-         " font 'Sans,11' background 'white'\n"
+         " font 'Sans,12' background 'white'\n"
          "} else {\n"
          "  set terminal svg size " +
          size +
-         " font 'Sans,13' background 'white'\n"
+         " font 'Sans,14' background 'white'\n"
          "}\n"
          "set output '" +
          picture.name + ".'.format\n" + R"(set encoding utf8
@@ -76,7 +76,7 @@ set datafile missing 'nan'
 c_blue = '#0072B2'; c_red = '#D55E00'; c_green = '#009E73'; c_orange = '#E69F00'
 c_pink = '#CC79A7'; c_sky = '#56B4E9'; c_grey = '#888888'; c_black = '#000000'
 set border lc rgb '#444444'
-set grid lc rgb '#dddddd' lw 1
+set grid lc rgb '#cccccc' lw 1
 set key samplen 2 spacing 1.15
 )";
 }

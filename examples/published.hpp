@@ -63,6 +63,14 @@ inline metalqr::io::Table published_convergence_table() {
   return table;
 }
 
+/// The ends of the published adaptation as a table that names its source.
+inline metalqr::io::Table published_adaptation_table() {
+  return {.comments = {published_source(),
+                       "gap of the notebooks' unseen task in adaptation from the random gain"},
+          .columns = {"iteration", "gap"},
+          .rows = {{0, published_unseen_start}, {300, published_unseen_end}}};
+}
+
 /// J(K) - J* of a task from the papers' x0 = (0.25, 0.55, 0.35, 0.45); +infinity where K does not stabilise.
 template <metalqr::MatrixBackend Backend>
 class Gap {

@@ -45,9 +45,9 @@ struct Training {
             {"status", to_string(result.status)},
             {"gain", metalqr::io::to_json<Backend>(result.gain, "gain")},
             {"oracle_calls", result.calls.total()},
-            {"calls_to_1", examples::number(curve.calls_to(1))},
-            {"calls_to_0.228", examples::number(curve.calls_to(0.228))},
-            {"calls_to_0.01", examples::number(curve.calls_to(0.01))},
+            {"calls_to_1", examples::count(curve.calls_to(1))},
+            {"calls_to_0.228", examples::count(curve.calls_to(0.228))},
+            {"calls_to_0.01", examples::count(curve.calls_to(0.01))},
             {"unstable_probes", result.unstable_probes},
             {"skipped_inner_points", result.skipped_inner_points},
             {"guard_refusals", result.guard_refusals},
@@ -93,15 +93,18 @@ void print_training(const Training& run, const std::vector<int>& iterations, int
                 run.lost ? ", and the last one does too." : ".");
   }
   if (run.result.unstable_probes > 0) {
-    std::printf("  %d probes met an unstable gain; %d inner points were skipped.\n",
-                run.result.unstable_probes, run.result.skipped_inner_points);
+    std::printf(
+        "  %d probes met an unstable gain; tasks were skipped %d times for an unstable inner "
+        "point.\n",
+        run.result.unstable_probes, run.result.skipped_inner_points);
   }
 }
 
 void print_calls(const Training& run) {
-  examples::print_row(run.curve.name,
-                      {short_text(run.curve.calls_to(1)), short_text(run.curve.calls_to(0.228)),
-                       short_text(run.curve.calls_to(0.01))});
+  std::vector<std::string> cells;
+  for (const double level : {1.0, 0.228, 0.01})
+    cells.push_back(examples::count_text(run.curve.calls_to(level)));
+  examples::print_row(run.curve.name, cells);
 }
 
 struct Settings {
@@ -129,12 +132,12 @@ Json quickstart(examples::Program& program, const Settings& settings) {
   // Meta-train from cost values alone: as published, with the library's default, and without an inner step.
   meta::Options published = settings.guard ? meta::published_guarded() : meta::published();
   meta::Options recommended;
+  published.iterations = settings.iterations;
+  recommended.iterations = std::min(settings.iterations, recommended.iterations);
   for (meta::Options* options : {&published, &recommended}) {
-    options->iterations = settings.iterations;
     options->seed = program.seed();
     options->threads = 1;  // an iteration is too short for more
   }
-  recommended.iterations = std::min(settings.iterations, recommended.iterations);
   meta::Options averaged = recommended;
   averaged.order = meta::Order::average;
 
@@ -194,8 +197,26 @@ Json quickstart(examples::Program& program, const Settings& settings) {
     for (const Curve& curve : *curves) examples::print_gaps(curve, steps, adaptation_iterations);
   }
 
+  // And with the library's default: quasi-Newton steps on orthonormal blocks.
+  meta::AdaptOptions recommended_adaptation;
+  recommended_adaptation.seed = program.seed();
+  const int few = recommended_adaptation.iterations;
+  std::vector<Curve> quick_from_meta;
+  std::vector<Curve> quick_from_random;
+  for (const Task& task : unseen) {
+    quick_from_meta.push_back(adapt("", task, first_order.result.gain, recommended_adaptation));
+    quick_from_random.push_back(
+        adapt("", task, systems::modified_boeing_random_gain<Backend>(), recommended_adaptation));
+  }
+  std::printf("  Default steps, median of the plants; %.0f calls for %d iterations (published: %.0f):\n",
+              quick_from_meta[0].points.back().calls, few,
+              from_meta[0].points[std::min<std::size_t>(20, from_meta[0].points.size() - 1)].calls);
+  examples::print_gaps(examples::median("from the default's gain", quick_from_meta, few), steps, few);
+  examples::print_gaps(examples::median("from a random gain", quick_from_random, few), steps, few);
+
   // Files: tables, and a picture drawn from them.
   metalqr::io::write_csv(program.path("published.csv"), examples::published_convergence_table());
+  metalqr::io::write_csv(program.path("published_adaptation.csv"), examples::published_adaptation_table());
   metalqr::io::write_csv(program.path("literal.csv"), literal.curve.table());
   metalqr::io::write_csv(program.path("first_order.csv"), first_order.curve.table());
   metalqr::io::write_csv(program.path("average.csv"), average.curve.table());
@@ -203,8 +224,9 @@ Json quickstart(examples::Program& program, const Settings& settings) {
   adapted.insert(adapted.end(), from_random.begin(), from_random.end());
   metalqr::io::write_csv(program.path("adaptation.csv"),
                          examples::side_by_side(adapted, "gap of unseen plants during adaptation"));
-  std::vector<std::string> files{"published.csv", "literal.csv", "first_order.csv", "average.csv",
-                                 "adaptation.csv"};
+  std::vector<std::string> files{"published.csv", "published_adaptation.csv",
+                                 "literal.csv",   "first_order.csv",
+                                 "average.csv",   "adaptation.csv"};
   const auto drawn = examples::draw(program.out(), {.name = "quickstart",
                                                     .width = 1500,
                                                     .height = 460,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdio>
 #include <limits>
 #include <string>
@@ -59,6 +60,11 @@ inline std::string short_text(double value) {
   return buffer;
 }
 
+/// A number of calls; "-" for one that does not exist.
+inline std::string count_text(double value) {
+  return std::isnan(value) ? "-" : std::to_string(static_cast<long>(value));
+}
+
 /// A line of a table: a label and right-aligned cells.
 inline void print_row(const std::string& label, const std::vector<std::string>& cells) {
   std::printf("  %-38s", label.c_str());
@@ -85,6 +91,11 @@ inline Json number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
 
+/// A number of calls for JSON; null where it does not exist.
+inline Json count(double value) {
+  return std::isfinite(value) ? Json(static_cast<long>(value)) : Json(nullptr);
+}
+
 /// Several curves over the same iterations as one table; the last gap stands on where a curve ended before.
 inline metalqr::io::Table side_by_side(const std::vector<Curve>& curves, const std::string& comment) {
   metalqr::io::Table table{.comments = {comment}, .columns = {"iteration"}};
@@ -103,53 +114,69 @@ inline metalqr::io::Table side_by_side(const std::vector<Curve>& curves, const s
   return table;
 }
 
-/// The script of the picture: training by iteration, training by oracle calls, adaptation. It reads
-/// published.csv, literal.csv, first_order.csv, average.csv, adaptation.csv.
-inline std::string quickstart_script(std::size_t unseen) {
-  const std::string first = std::to_string(2);
-  const std::string last = std::to_string(1 + unseen);
-  const std::string other_first = std::to_string(2 + unseen);
-  const std::string other_last = std::to_string(1 + 2 * unseen);
-  const auto lines = [](const std::string& from, const std::string& to, const std::string& style,
-                        const std::string& title) {
-    return "for [i=" + from + ":" + to + "] 'adaptation.csv' using 1:i with lines " + style +
-           " title i==" + from + "?'" + title + "':''";
-  };
-  return R"(set multiplot layout 1,3 margins 0.055,0.985,0.145,0.90 spacing 0.062,0
-set logscale y
-set format y '10^{%T}'
-set ylabel 'gap J(K) - J*' offset 1.2
-set yrange [0.1:30]
-set ytics add ('0.2' 0.2, '0.5' 0.5, '2' 2, '5' 5, '20' 20)
-set format y '%g'
-set title 'Meta-training as published'
-set xlabel 'iteration'
-plot 'literal.csv' using 'iteration':'gap' with lines lw 2 lc rgb c_blue title 'this run', \
-     'published.csv' using 'iteration':'gap' with points pt 6 ps 1.1 lw 2 lc rgb c_red title 'L4DC 2024, Fig. 1'
+/// For each iteration the median gap of several curves.
+inline Curve median(const std::string& name, const std::vector<Curve>& curves, int planned) {
+  Curve result{name, {}};
+  for (int iteration = 0; iteration <= planned; ++iteration) {
+    std::vector<double> gaps;
+    for (const Curve& curve : curves) gaps.push_back(curve.gap_at(iteration, planned));
+    const auto middle = gaps.begin() + static_cast<std::ptrdiff_t>(gaps.size() / 2);
+    std::nth_element(gaps.begin(), middle, gaps.end());
+    result.points.push_back({iteration, 0, *middle});
+  }
+  return result;
+}
 
-set ytics autofreq
-set format y '10^{%T}'
-set yrange [1e-4:50]
-set title 'The same, by cost evaluations'
-set xlabel 'oracle calls, all tasks'
+/// The script of the picture: training by iteration, training by oracle calls, adaptation. It reads
+/// published.csv, literal.csv, first_order.csv, average.csv, published_adaptation.csv, adaptation.csv.
+inline std::string quickstart_script(int unseen) {
+  const auto adaptation = [unseen](int first, const std::string& style, const std::string& title) {
+    const std::string from = std::to_string(first);
+    const std::string to = std::to_string(first + unseen - 1);
+    return "for [i=" + from + ":" + to + "] 'adaptation.csv' using 1:i with lines " + style +
+           " title i==" + from + " ? '" + title + "' : ''";
+  };
+  return R"(set multiplot layout 1,3 margins 0.057,0.985,0.145,0.90 spacing 0.067,0
+set ylabel 'gap J(K) - J*' offset 0.7
+set logscale y
+
+set nonlinear x via sqrt(x) inverse x*x
+set title 'Meta-training as published'
+set xlabel 'iteration (square-root scale)'
+set xtics (0, 1, 5, 10, 20, 50, 100, 150, 200, 300, 400, 500, 700, 1000, 2000, 5000, 10000)
+set yrange [0.1:30]
+set ytics (0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
+plot 'literal.csv' using 'iteration':'gap' with lines lw 2 lc rgb c_blue title 'this run', \
+     'published.csv' using 'iteration':'gap' with points pt 6 ps 1.2 lw 2 lc rgb c_red title 'L4DC 2024, Figure 1'
+
+unset nonlinear x
 set logscale x
-set format x '10^{%T}'
+set title 'Meta-training by cost evaluations'
+set xlabel 'oracle calls, all plants together'
+set format xy '10^{%T}'
 set xrange [100:3e5]
-set key bottom left
+set xtics autofreq
+set yrange [1e-4:50]
+set ytics autofreq
+set key at graph 0.98,0.50
 plot 'literal.csv' using 'calls':'gap' with lines lw 2 lc rgb c_blue title 'as published', \
-     'first_order.csv' using 'calls':'gap' with lines lw 2 lc rgb c_orange title 'first order (default)', \
+     'first_order.csv' using 'calls':'gap' with lines lw 2 lc rgb c_orange title 'first order', \
      'average.csv' using 'calls':'gap' with lines lw 2 dt 2 lc rgb c_green title 'average cost'
 
 unset logscale x
-set xrange [0:300]
-set format x '%g'
-set key top right
-set yrange [1e-4:20]
+set nonlinear x via sqrt(x) inverse x*x
 set title 'Adaptation to unseen plants'
-set xlabel 'iteration'
-plot )" + lines(other_first, other_last, "lw 1.5 dt 2 lc rgb c_red", "from a random gain") +
-         ", \\\n     " + lines(first, last, "lw 1.5 lc rgb c_blue", "from the meta-trained gain") +
-         "\nunset multiplot\n";
+set xlabel 'iteration (square-root scale)'
+set format x '%g'
+set xrange [0:300]
+set xtics (0, 1, 5, 10, 20, 50, 100, 150, 200, 300)
+set yrange [1e-4:20]
+set key at graph 0.98,0.97
+plot )" + adaptation(2 + unseen, "lw 1.5 dt 2 lc rgb c_red", "from a random gain") +
+         ", \\\n     " + adaptation(2, "lw 1.5 lc rgb c_blue", "from the meta-trained gain") +
+         ", \\\n     'published_adaptation.csv' using 'iteration':'gap' with points pt 6 ps 1.2 lw 2 lc rgb "
+         "c_red "
+         "title 'published, random gain'\nunset multiplot\n";
 }
 
 }  // namespace examples
