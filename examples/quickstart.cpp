@@ -50,8 +50,7 @@ struct Training {
             {"calls_to_0.01", examples::count(curve.calls_to(0.01))},
             {"unstable_probes", result.unstable_probes},
             {"skipped_inner_points", result.skipped_inner_points},
-            {"guard_refusals", result.guard_refusals},
-            {"first_lost_iteration", lost_at < 0 ? Json(nullptr) : Json(lost_at)}};
+            {"guard_refusals", result.guard_refusals}};
   }
 };
 
@@ -93,10 +92,8 @@ void print_training(const Training& run, const std::vector<int>& iterations, int
                 run.lost ? ", and the last one does too." : ".");
   }
   if (run.result.unstable_probes > 0) {
-    std::printf(
-        "  %d probes met an unstable gain; tasks were skipped %d times for an unstable inner "
-        "point.\n",
-        run.result.unstable_probes, run.result.skipped_inner_points);
+    std::printf("  Unstable gains met by probes: %d; by inner points, so that their task was skipped: %d.\n",
+                run.result.unstable_probes, run.result.skipped_inner_points);
   }
 }
 
@@ -158,6 +155,7 @@ Json quickstart(examples::Program& program, const Settings& settings) {
   }
   examples::print_row(from_paper.name, cells);
   print_training(literal, shown, settings.iterations);
+  const Json lost_at = literal.lost_at < 0 ? Json(nullptr) : Json(literal.lost_at);
   if (literal.lost) {
     published.guard = true;
     literal = train("the same with the guard", tasks, gap, published);
@@ -250,10 +248,19 @@ Json quickstart(examples::Program& program, const Settings& settings) {
       gaps[std::to_string(iteration)] =
           examples::number(literal.curve.gap_at(iteration, settings.iterations));
   }
-  return {{"tasks", settings.tasks},     {"iterations", settings.iterations}, {"level", settings.level},
-          {"guard", published.guard},    {"optimal_cost", gap.least()},       {"gap", gaps},
-          {"published", literal.json()}, {"first_order", first_order.json()}, {"average", average.json()},
-          {"adaptation", ends},          {"out", program.out().string()},     {"files", files}};
+  return {{"tasks", settings.tasks},
+          {"iterations", settings.iterations},
+          {"level", settings.level},
+          {"guard", published.guard},
+          {"optimal_cost", gap.least()},
+          {"gap", gaps},
+          {"first_lost_iteration", lost_at},
+          {"published", literal.json()},
+          {"first_order", first_order.json()},
+          {"average", average.json()},
+          {"adaptation", ends},
+          {"out", program.out().string()},
+          {"files", files}};
 }
 
 }  // namespace
