@@ -3,10 +3,10 @@
 /// @file
 /// A family of tasks, how different its members are, and what the generators of families share.
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 

@@ -10,7 +10,6 @@
 #include <span>
 #include <string>
 #include <type_traits>
-#include <utility>
 
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>

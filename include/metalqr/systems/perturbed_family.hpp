@@ -3,11 +3,13 @@
 /// @file
 /// Families around a nominal task by random directions with a pairwise bound.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <metalqr/core/backend.hpp>
@@ -55,7 +57,7 @@ class DirectionSource {
     for (int redraws = 0;; ++redraws) {
       StreamKey key = key_.with_task(task);
       key.iteration = attempt++;
-      const X candidate = accepted_.front() + direction(key);
+      X candidate = accepted_.front() + direction(key);
       if (keeps_bound(candidate)) return candidate;
       ++redrawn;
       if (redraws == max_redraws_) {
@@ -80,11 +82,10 @@ class DirectionSource {
     return (size_ / spectral_norm<Backend>(G)) * G;
   }
   bool keeps_bound(const X& candidate) const {
-    for (const X& other : accepted_) {
+    return std::all_of(accepted_.begin(), accepted_.end(), [&](const X& other) {
       const X difference = candidate - other;
-      if (!(spectral_norm<Backend>(difference) < level_)) return false;
-    }
-    return true;
+      return spectral_norm<Backend>(difference) < level_;
+    });
   }
 
   const char* name_;
