@@ -180,13 +180,17 @@ TEST_CASE("the printed estimate drops samples without a finite cost and never gi
   const auto half = [&](const Gain& K) {
     return Fixed::inner(N, K) > border ? not_a_number : Fixed::inner(K, K);
   };
-  const auto some =
-      zo::estimate_as_printed<Fixed>(half, published_gain(), {.samples = 50, .radius = 0.5}, key(0));
+  const auto some = zo::estimate_as_printed<Fixed>(
+      half, published_gain(), {.samples = 50, .radius = 0.5, .unstable = zo::Unstable::drop}, key(0));
   CHECK(some.gradient.used > 0);
   CHECK(some.gradient.dropped > 0);
   CHECK(some.gradient.used + some.gradient.dropped == 50);
   CHECK(Fixed::is_finite(some.gradient.gradient));
   CHECK(Fixed::is_finite(some.hessian));
+  const auto shrunk =
+      zo::estimate_as_printed<Fixed>(half, published_gain(), {.samples = 50, .radius = 0.5}, key(0));
+  CHECK(shrunk.gradient.used == 50);
+  CHECK(shrunk.gradient.shrunk == some.gradient.dropped);
   const auto none = zo::estimate_as_printed<Fixed>([](const Gain&) { return infinity; }, published_gain(),
                                                    {.samples = 5}, key(0));
   CHECK(none.gradient.used == 0);
