@@ -152,7 +152,7 @@ plot 'heterogeneity.csv' skip 3 using 1:2:4 with filledcurves lc rgb c_green not
 set title 'Adaptation to unseen plants'
 set xrange [0:)" +
          text(adaptation_iterations) + R"(]
-set yrange [1e-5:30]
+set yrange [3e-4:20]
 plot 'adaptation.csv' skip 3 using 1:5:7 with filledcurves lc rgb c_orange notitle, \
      '' skip 3 using 1:2:4 with filledcurves lc rgb c_blue notitle, \
      '' skip 3 using 1:6 with lines lw 2 dt 2 lc rgb c_orange title 'from the random gain', \
