@@ -234,10 +234,10 @@ AverageOptimum<BackendOf<Tasks>> average_optimal_gain(const Tasks& tasks,
 /// A stationary point of the MAML objective J_ML(K) = (1/M) sum_i J_i(K - eta_l grad J_i(K)) (Toso et al.,
 /// L4DC 2024, eq. 3), from `K_start` (n_u x n_x) by steps that never raise J_ML: Newton steps, and
 /// Gauss-Newton steps that linearise the inner step. J_ML has several minimisers: at the published eta_l =
-/// 0.8e-5 some lie one inner step away from the optimal gain, with optimality gaps above 10 of their own, so
-/// the answer depends on the start, which the result repeats (and, from a start as far as the published K0,
-/// on rounding errors). The Hessian is a difference of exact gradients: with d = n_u n_x a step costs about 8
-/// M d evaluations.
+/// 0.8e-5 some lie one inner step away from the optimal gain, with optimality gaps of 5 to 30 of their own,
+/// so the answer depends on the start, which the result repeats (and, from a start as far as the published
+/// K0, on rounding errors). The Hessian is a difference of exact gradients: with d = n_u n_x a step costs
+/// about 8 M d evaluations.
 /// @param eta_l inner step size, > 0.
 /// @throws NotStabilizing (K_start, or an inner point of it, loses a task), DimensionMismatch, NotFinite,
 /// InvalidOption.
