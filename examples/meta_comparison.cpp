@@ -144,11 +144,11 @@ std::string script(std::size_t panels) {
                      " margins 0.05,0.99,0.15,0.9 spacing 0.03,0.05\n"
                      "set logscale xy\nset format y '10^{%L}'\nset format x '10^{%L}'\n"
                      "set xlabel 'oracle calls'\nset ylabel 'gap of K on the nominal plant' offset 1\n"
-                     "set yrange [1e-5:40]\nset xrange [400:2.5e5]\nset key bottom left\n";
+                     "set yrange [3e-7:40]\nset xrange [400:2.5e5]\nset key bottom left\n";
   const char* style[] = {"lc rgb c_blue pt 7", "lc rgb c_green pt 5 dt 2", "lc rgb c_orange pt 9 dt 4",
                          "lc rgb c_red pt 13 dt 3"};
   for (std::size_t s = 0; s < panels; ++s) {
-    text += std::string("set title '") + settings_of_study[s].label + "'\nplot ";
+    text += std::string("set title '") + settings_of_study[s].label + "' noenhanced\nplot ";
     const auto list = methods();
     for (std::size_t m = 0; m < list.size(); ++m) {
       text += "'comparison.csv' skip 3 using ($1==" + std::to_string(s) + "&&$2==" + std::to_string(m) +

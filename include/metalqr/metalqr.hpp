@@ -1,7 +1,7 @@
 #pragma once
 
 /// @file
-/// Everything but the optional parts: include this one header, or the single headers that you need.
+/// Everything but the optional parts (JSON): include this one header, or the single headers that you need.
 
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
@@ -12,6 +12,7 @@
 #include <metalqr/core/status.hpp>
 #include <metalqr/core/version.hpp>
 #include <metalqr/equations/balance.hpp>
+#include <metalqr/equations/h_infinity.hpp>
 #include <metalqr/equations/lyapunov.hpp>
 #include <metalqr/equations/lyapunov_schur.hpp>
 #include <metalqr/equations/quasi_triangular.hpp>
@@ -19,6 +20,9 @@
 #include <metalqr/equations/riccati_steps.hpp>
 #include <metalqr/equations/spectral.hpp>
 #include <metalqr/equations/spectral_norm.hpp>
+#include <metalqr/io/atomic_file.hpp>
+#include <metalqr/io/csv.hpp>
+#include <metalqr/io/text_file.hpp>
 #include <metalqr/lqr/cross_term.hpp>
 #include <metalqr/lqr/descent.hpp>
 #include <metalqr/lqr/evaluation.hpp>
@@ -28,9 +32,16 @@
 #include <metalqr/lqr/rollout.hpp>
 #include <metalqr/lqr/step_size.hpp>
 #include <metalqr/lqr/task.hpp>
-#include <metalqr/systems/damped_newton.hpp>
+#include <metalqr/meta/adapt.hpp>
+#include <metalqr/meta/direction.hpp>
+#include <metalqr/meta/gaps.hpp>
+#include <metalqr/meta/initial_gain.hpp>
+#include <metalqr/meta/options.hpp>
+#include <metalqr/meta/state.hpp>
+#include <metalqr/meta/train.hpp>
 #include <metalqr/systems/families.hpp>
 #include <metalqr/systems/family.hpp>
+#include <metalqr/systems/gauss_newton.hpp>
 #include <metalqr/systems/maml_objective.hpp>
 #include <metalqr/systems/masked_family.hpp>
 #include <metalqr/systems/optimal_gains.hpp>
@@ -43,12 +54,3 @@
 #include <metalqr/zeroth_order/gradient.hpp>
 #include <metalqr/zeroth_order/hessian.hpp>
 #include <metalqr/zeroth_order/oracle.hpp>
-#include <metalqr/meta/adapt.hpp>
-#include <metalqr/meta/direction.hpp>
-#include <metalqr/meta/initial_gain.hpp>
-#include <metalqr/meta/options.hpp>
-#include <metalqr/meta/state.hpp>
-#include <metalqr/meta/train.hpp>
-#include <metalqr/io/atomic_file.hpp>
-#include <metalqr/io/csv.hpp>
-#include <metalqr/io/text_file.hpp>
