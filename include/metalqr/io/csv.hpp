@@ -95,7 +95,7 @@ inline std::vector<std::string_view> split_csv_line(std::string_view line) {
 
 /// The number in a cell; false if it is none. A magnitude beyond the largest double is none either.
 inline bool read_cell(std::string_view cell, double& value) {
-  if (!cell.empty() && cell.front() == '+') cell.remove_prefix(1);
+  if (cell.size() > 1 && cell[0] == '+' && cell[1] != '-') cell.remove_prefix(1);
   const char* const end = cell.data() + cell.size();
   const auto result = std::from_chars(cell.data(), end, value);
   return !cell.empty() && result.ec == std::errc() && result.ptr == end;
