@@ -9,7 +9,6 @@
 namespace {
 
 using metalqr::DiscreteLyapunov;
-using metalqr::lyapunov_residual;
 using metalqr::RobustLyapunov;
 using metalqr::SchurLyapunov;
 using metalqr::Status;

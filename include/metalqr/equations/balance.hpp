@@ -69,14 +69,14 @@ std::vector<typename Backend::Scalar> balancing_scales(const typename Backend::S
     g_max = std::max(g_max, pencil.g.back());
     q_max = std::max(q_max, pencil.q.back());
   }
-  const std::vector<Scalar> ones(n, Scalar(1));
+  std::vector<Scalar> ones(n, Scalar(1));
   const double before = pencil.total();
   // What need not be lowered further; keeps a scale from running away where a block is zero.
   const double floor = a_max > 0 ? a_max : std::sqrt(g_max) * std::sqrt(q_max);
   if (!std::isfinite(before) || !(floor > 0)) return ones;
 
   constexpr int sweeps = 50;
-  constexpr int max_exponent = 400;
+  const int max_exponent = Backend::to_double(Backend::epsilon()) > 1e-10 ? 50 : 400;
   std::vector<int> exponents(n, 0);
   bool changed = true;
   for (int sweep = 0; changed && sweep < sweeps; ++sweep) {
@@ -112,6 +112,7 @@ std::vector<typename Backend::Scalar> balancing_scales(const typename Backend::S
   }
   if (!(pencil.total() < 0.5 * before)) return ones;
   std::vector<Scalar> scales;
+  scales.reserve(n);
   for (const int exponent : exponents) scales.push_back(Scalar(std::ldexp(1.0, exponent)));
   return scales;
 }
@@ -136,6 +137,7 @@ std::vector<typename Backend::Scalar> unit_diagonal_scales(const typename Backen
 template <class Scalar>
 std::vector<Scalar> inverses(const std::vector<Scalar>& scales) {
   std::vector<Scalar> result;
+  result.reserve(scales.size());
   for (const Scalar& scale : scales) result.push_back(Scalar(1) / scale);
   return result;
 }

@@ -20,8 +20,9 @@ namespace metalqr::inline METALQR_ABI {
 
 /// How `h_infinity_norm` works.
 struct HInfinityOptions {
-  double tolerance = 1e-10;  ///< relative: the norm is between the answer and (1 + tolerance) times it
-  int max_iterations = 50;   ///< cap on the eigenvalue problems solved
+  double tolerance =
+      1e-10;  ///< relative: the norm is between the answer and (1 + tolerance) times it; at least 8 epsilon
+  int max_iterations = 50;  ///< cap on the eigenvalue problems solved
 };
 
 /// An H-infinity norm.
@@ -185,7 +186,7 @@ HInfinityNorm<typename Backend::Scalar> h_infinity_norm(
     seen.A = Scalar(-1) * A;
     seen.C = Scalar(-1) * C;
   }
-  const Scalar tolerance(options.tolerance);
+  const Scalar tolerance = std::max(Scalar(options.tolerance), Scalar(8) * Backend::epsilon());
   for (;;) {
     if (!(best.norm > Scalar(0))) {
       best.status = Status::converged;

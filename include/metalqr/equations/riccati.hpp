@@ -165,6 +165,13 @@ RiccatiSolution<Backend> solve_checked_dare(const RiccatiProblem<Backend>& origi
     }
   }
   if (attempt.newton.status == Status::unstable) {
+    // A plant that is stable by itself needs no gain to start from.
+    attempt.scales.assign(scales.size(), Scalar(1));
+    attempt.newton = riccati_newton<Backend>(
+        problem, Backend::zero_like(problem.Q),
+        Backend::zero_gain(Backend::cols(problem.B), Backend::rows(problem.A)), options.max_newton_steps);
+  }
+  if (attempt.newton.status == Status::unstable) {
     throw NotStabilizable(
         "A, B: expected a stabilisable pair, found no gain with spectral radius of A - BK provably below 1 "
         "(the spectral radius of A is " +
