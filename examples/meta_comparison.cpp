@@ -48,6 +48,7 @@ std::vector<Method> methods() {
                            {"second", "second order", {.order = meta::Order::second}},
                            {"printed", "as published, guarded", meta::published_guarded()}};
   for (Method& method : list) {
+    method.options.tolerance = 0;
     if (method.options.order != meta::Order::printed) method.options.iterations = 100000;
   }
   return list;

@@ -55,9 +55,9 @@ struct Options {
   bool repeat_base_cost = false;  ///< `printed` only: call J(K) anew for each sample, as published
   /// Accept a gain only if J_i(K) <= J_i(K0) for every task, and halve the step otherwise.
   bool guard = true;
-  double tolerance = 0;    ///< ends when the direction's norm is below this times the first one's
-  std::uint64_t seed = 0;  ///< of every random stream
-  int threads = 0;         ///< at most so many; 0 leaves it to OpenMP
+  double tolerance = 1e-5;  ///< ends when the direction's norm is below this times the first one's; 0: never
+  std::uint64_t seed = 0;   ///< of every random stream
+  int threads = 0;          ///< at most so many; 0 leaves it to OpenMP
 };
 
 /// The published setting (Toso et al., L4DC 2024, and the authors' notebooks): algorithm 3 with the
@@ -76,7 +76,8 @@ inline Options published() {
                         .unstable = zeroth_order::Unstable::drop,
                         .shared_directions = true},
           .repeat_base_cost = true,
-          .guard = false};
+          .guard = false,
+          .tolerance = 0};
 }
 
 /// The published setting made safe: with the stability guard, and with perturbations that are shrunk where
