@@ -39,7 +39,6 @@ template <MatrixBackend Backend>
 CrossTermTask<Backend> with_cross_term(const Task<Backend>& task,
                                        const std::type_identity_t<typename Backend::InputMatrix>& N) {
   using Scalar = typename Backend::Scalar;
-  using StateMatrix = typename Backend::StateMatrix;
   const detail::RiccatiProblem<Backend> problem{task.A(), task.B(), task.Q(), task.R(), N};
   detail::require_riccati<Backend>(problem);
   CrossTermTask<Backend> result{.task = task, .offset = Backend::zero_gain(task.nu(), task.nx())};
@@ -50,11 +49,12 @@ CrossTermTask<Backend> with_cross_term(const Task<Backend>& task,
   try {
     result.task = {squared.A, squared.B, squared.Q, squared.R, task.Sigma0()};
   } catch (const NotPositiveDefinite&) {
-    // Where Q and N R^-1 N' nearly cancel, what is left may be indefinite by the rounding error of Q.
-    const StateMatrix removed = Backend::product(N, result.offset);
-    const Scalar size = Backend::norm(task.Q()) + Backend::norm(removed);
+    // Where Q and N R^-1 N' nearly cancel, what is left may be indefinite by the rounding errors of Q and of
+    // the division by R.
+    const Scalar size =
+        Backend::norm(task.Q()) + Backend::norm(task.R()) * Backend::inner(result.offset, result.offset);
     const Scalar terms = static_cast<Scalar>(static_cast<double>(task.nx() + task.nu()));
-    const StateMatrix lifted =
+    const typename Backend::StateMatrix lifted =
         squared.Q + (Scalar(16) * terms * Backend::epsilon() * size) * Backend::identity_like(squared.Q);
     result.task = {squared.A, squared.B, lifted, squared.R, task.Sigma0()};
   }
