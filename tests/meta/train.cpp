@@ -301,6 +301,24 @@ TEST_CASE("a run without guard ends as unstable when it loses a task") {
   }
 }
 
+TEST_CASE("a task that merely answers no probe is left out, not lost") {
+  const BoeingTasks tasks = test::fleet(Start::code, 41, 3);
+  std::vector<Simulator> plants;
+  for (std::size_t i = 0; i < 3; ++i) {
+    plants.push_back([&tasks, i](const Gain& K, const StreamKey& key) {
+      return i == 1 && key.iteration == 2 ? infinity : cost(tasks[i], K);
+    });
+  }
+  Options options = meta::published();
+  options.iterations = 6;
+  const auto result = meta::train<Boeing>(plants, test::first_gain(), options);
+  CHECK(result.status == Status::iteration_limit);
+  CHECK(result.iterations == 6);
+  CHECK(result.unstable_probes == 20);
+  // One call found out that the task was not lost.
+  CHECK(result.calls.assessments == 1);
+}
+
 TEST_CASE("bad gains, empty lists and bad options are refused by name") {
   const BoeingTasks tasks = test::fleet(Start::code, 38, 2);
   for (const double bad : {not_a_number, infinity}) {

@@ -97,27 +97,31 @@ class MetaProblem {
   }
 
  private:
+  [[noreturn]] static void throw_lost_start(std::size_t task) {
+    throw NotStabilizing("K0: expected a gain that stabilizes every task, the cost of task " +
+                             std::to_string(task) + " is infinite",
+                         std::numeric_limits<double>::infinity());
+  }
   void start_at(const std::vector<Scalar>& costs) {
     for (std::size_t i = 0; i < costs.size(); ++i) {
       if (costs[i] < std::numeric_limits<Scalar>::infinity()) continue;
-      throw NotStabilizing("K0: expected a gain that stabilizes every task, the cost of task " +
-                               std::to_string(i) + " is infinite",
-                           std::numeric_limits<double>::infinity());
+      throw_lost_start(i);
     }
     state_.start_costs = costs;
   }
 
-  bool is_assessed() const { return !state_.start_costs.empty(); }
-  // Where costs are not assessed, a task is lost when none of its probes has a finite cost.
-  bool all_stable(const std::vector<TaskDirection<Backend>>& parts) const {
+  // Where costs are not assessed, only a task without a finite probe gives away that it may be lost.
+  bool loses_task(const Gain& K, const std::vector<TaskDirection<Backend>>& parts) {
+    if (!state_.start_costs.empty()) return false;
     for (std::size_t i = 0; i < parts.size(); ++i) {
       if (!parts[i].unstable) continue;
-      if (state_.descent.iteration > 0) return false;
-      throw NotStabilizing("K0: expected a gain that stabilizes every task, no probe of task " +
-                               std::to_string(i) + " has a finite cost",
-                           std::numeric_limits<double>::infinity());
+      const Scalar cost = fleet_.cost(i, K, TaskStep<Fleet>::assessment_key(options_, i));
+      ++state_.calls.assessments;
+      if (cost < std::numeric_limits<Scalar>::infinity()) continue;
+      if (state_.descent.iteration > 0) return true;
+      throw_lost_start(i);
     }
-    return true;
+    return false;
   }
 
   // Sums in the order of the tasks, whatever thread computed them.
@@ -153,7 +157,7 @@ class MetaProblem {
       for (std::size_t i = 0; i < parts.size(); ++i)
         state_.curvature_directions[i] = parts[i].curvature_direction;
     }
-    lost_ = (!is_assessed() && !all_stable(parts)) || usable == 0;
+    lost_ = loses_task(K, parts) || usable == 0;
     if (lost_) {
       direction_ = Backend::zero_like(K);
       return direction_;
@@ -212,9 +216,9 @@ Result<typename Fleet::Backend> resume(const Fleet& fleet, State<typename Fleet:
 
 /// Meta-trains on a fleet from the gain K0 (n_u x n_x), which must stabilise every task. The observer is
 /// called with an `Info` after each iteration and may return true to stop. The result depends on the options
-/// alone, seed included, not on the number of threads. Without guard and with a constant step, nothing but
-/// the probes shows that a task was lost: the run ends as unstable when all of a task's are infinite, or when
-/// no task has a stable inner point.
+/// alone, seed included, not on the number of threads. Without guard and with a constant step, the
+/// costs are not assessed: the run ends as unstable when a task is found lost because none of its probes has
+/// a finite cost, or when no task has a stable inner point.
 /// @throws InvalidOption; DimensionMismatch, NotFinite for a bad K0; NotStabilizing if the cost of a task at
 /// K0 is not finite.
 template <zeroth_order::Fleet Fleet, class Observer = NoObserver>
