@@ -115,6 +115,7 @@ constexpr int unseen_count = 3;
 constexpr int adaptation_iterations = 300;
 
 Json quickstart(examples::Program& program, const Settings& settings) {
+  program.out();  // fails now rather than in the end
   // A fleet around the nominal plant; the last tasks are held out.
   const Task nominal = systems::modified_boeing<Backend>().with_initial_state(
       systems::published_initial_second_moment<Backend>());
