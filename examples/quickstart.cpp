@@ -146,15 +146,19 @@ Json quickstart(examples::Program& program, const Settings& settings) {
   std::printf("Meta-training on %d plants around the modified Boeing, level %g, seed %llu\n", settings.tasks,
               settings.level, static_cast<unsigned long long>(program.seed()));
   std::printf("Gap: J(K) - J* of the nominal plant from x0 = (.25 .55 .35 .45), J* = %.6f\n\n", gap.least());
-  const std::vector<int> shown{0, 1, 50, 100, 200};
+  std::vector<int> shown{0, 1, 50, 100, 200};
+  if (std::find(shown.begin(), shown.end(), settings.iterations) == shown.end()) {
+    shown.push_back(settings.iterations);
+    std::sort(shown.begin(), shown.end());
+  }
   examples::print_iterations("gap after iteration", shown);
-  Curve from_paper{"published (L4DC 2024, Figure 1)", {}};
   std::vector<std::string> cells;
   for (const int iteration : shown) {
+    cells.emplace_back("-");
     for (const examples::PublishedPoint& point : examples::published_convergence())
-      if (point.iteration == iteration) cells.push_back(short_text(point.gap));
+      if (point.iteration == iteration) cells.back() = short_text(point.gap);
   }
-  examples::print_row(from_paper.name, cells);
+  examples::print_row("published (L4DC 2024, Figure 1)", cells);
   print_training(literal, shown, settings.iterations);
   const Json lost_at = literal.lost_at < 0 ? Json(nullptr) : Json(literal.lost_at);
   if (literal.lost) {
