@@ -38,7 +38,7 @@ Json evaluate(const metalqr::io::JsonDocument& document) {
   if (document.has("K")) {
     const Backend::Gain K = metalqr::io::read_gain<Backend>(document, "K");
     const metalqr::Evaluation<Backend> at(equivalent.task, equivalent.equivalent_gain(K));
-    result["rho"] = finite(at.spectral_radius_of_F(), "rho");
+    result["rho"] = finite(at.spectral_radius(), "rho");
     result["cost"] = finite(at.cost(), "cost");
     result["gradient"] = to_json<Backend>(at.gradient(), "gradient");
     result["P"] = to_json<Backend>(at.P(), "P");

@@ -43,7 +43,7 @@ Errors errors_at(const ReferenceCase& c) {
   const long double gradient_scale =
       (norm(c.task.R * c.K) + norm(transpose(c.task.B) * c.P * c.task.closed_loop(c.K))) * norm(c.Sigma);
   const long double form_scale = norm(c.hessian_X) * norm(c.X);
-  return {{"rho", relative_error(at.spectral_radius_of_F(), c.rho)},
+  return {{"rho", relative_error(at.spectral_radius(), c.rho)},
           {"rho of (task, K)", relative_error(metalqr::spectral_radius(task, K), c.rho)},
           {"P", relative_error(dense<B>(at.P()), c.P)},
           {"Sigma", relative_error(dense<B>(at.Sigma()), c.Sigma)},
@@ -267,7 +267,7 @@ TEMPLATE_TEST_CASE("a scalar plant has the closed forms", "", EigenBackend<doubl
     const double ddD = -2 * b * b;
     const double slope = (dN * D - N * dD) / (D * D);
     const double bend = (ddN * D - N * ddD) / (D * D) - 2 * dD * slope / D;
-    CHECK(relative_error(at.spectral_radius_of_F(), std::abs(f)) < 1e-13);
+    CHECK(relative_error(at.spectral_radius(), std::abs(f)) < 1e-13);
     CHECK(relative_error(at.cost(), N / D) < 1e-12);
     CHECK(relative_error(at.P()(0, 0), N / D / s) < 1e-12);
     CHECK(relative_error(at.Sigma()(0, 0), s / D) < 1e-12);
@@ -293,7 +293,7 @@ TEST_CASE("a change of state x = T z changes the gradient and the Hessian as it 
     const Evaluation x(task_x, test::gain(K));
     const Evaluation z(task_z, test::gain(K * T));
     CHECK(relative_error(z.cost(), x.cost()) < 1e-10);
-    CHECK(relative_error(z.spectral_radius_of_F(), x.spectral_radius_of_F()) < 1e-10);
+    CHECK(relative_error(z.spectral_radius(), x.spectral_radius()) < 1e-10);
     CHECK(relative_error(dense(z.gradient()) * transpose(T), dense(x.gradient()), task.gradient_scale(K)) <
           1e-10);
     CHECK(relative_error(dense(z.hessian(test::gain(X * T))) * transpose(T),

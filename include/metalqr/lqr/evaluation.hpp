@@ -92,8 +92,9 @@ class Evaluation {
       : task_(&task), K_(checked(task, K)), lyapunov_(closed_loop(task, K)) {
     if (!lyapunov_.is_stable()) {
       // A finite gain may overflow in B K.
-      const double radius = Backend::is_finite(F()) ? Backend::to_double(spectral_radius<Backend>(F()))
-                                                    : std::numeric_limits<double>::infinity();
+      const double radius = Backend::is_finite(F())
+                                ? Backend::to_double(metalqr::spectral_radius<Backend>(F()))
+                                : std::numeric_limits<double>::infinity();
       throw NotStabilizing(
           "K: expected a stabilizing gain, spectral radius of A - BK below 1, got " + detail::text(radius) +
               (lyapunov_.status() == Status::inconclusive ? " (too close to 1 to be decided)" : ""),
@@ -108,7 +109,7 @@ class Evaluation {
   /// F = A - B K.
   const StateMatrix& F() const noexcept { return lyapunov_.F(); }
   /// rho(F).
-  Scalar spectral_radius_of_F() const { return spectral_radius<Backend>(F()); }
+  Scalar spectral_radius() const { return metalqr::spectral_radius<Backend>(F()); }
   /// P, the value matrix: x'Px is the cost from x.
   const StateMatrix& P() const {
     return once(P_, [this] { return Backend::symmetrised(lyapunov_.solve(stage_cost(*task_, K_))); });
