@@ -56,56 +56,61 @@ class TaskStep {
     out_.curvature_direction = out_.direction;
     if (options_.order == Order::printed) {
       run_as_printed(K, eta);
-      return std::move(out_);
-    }
-    std::vector<Gain> path{K};
-    Gain g = Backend::zero_like(K);
-    out_.unstable = !gradient(K, 0, g);
-    if (out_.unstable) return std::move(out_);
-    out_.gradient = g;
-    if (options_.order == Order::average) {
-      out_.direction = g;
-      out_.usable = true;
-      return std::move(out_);
-    }
-    if (options_.order == Order::second) eta = limited_by_curvature(K, g, eta, cost, curvature_direction);
-    for (int s = 0; s < options_.inner_steps; ++s) {
-      if (s > 0 && !gradient(path.back(), static_cast<std::uint64_t>(s), g)) {
-        out_.inner_point_unstable = true;
-        return std::move(out_);
-      }
-      std::optional<Gain> next = inner_step(path.back(), g, cost, eta);
-      if (!next) {
-        out_.inner_point_unstable = true;
-        return std::move(out_);
-      }
-      path.push_back(std::move(*next));
-    }
-    out_.inner_step = eta;
-    if (options_.order == Order::reptile) {
-      out_.direction = (K - path.back()) / static_cast<Scalar>(eta * options_.inner_steps);
-      out_.usable = true;
-      return std::move(out_);
-    }
-    if (!gradient(path.back(), outer_stage, g)) {
-      out_.inner_point_unstable = true;
-      return std::move(out_);
-    }
-    if (options_.order == Order::second) {
-      // The chain rule through each inner step, last one first.
-      for (std::size_t s = path.size() - 1; s-- > 0;) {
-        const auto product = fleet_.hessian_product(task_, path[s], g, key_.child(product_stage + s));
-        out_.calls.curvature += product.calls;
-        if (!product.usable) return std::move(out_);
-        g -= static_cast<Scalar>(eta) * product.product;
+    } else {
+      Gain g = Backend::zero_like(K);
+      out_.unstable = !gradient(K, 0, g);
+      out_.gradient = g;
+      if (options_.order == Order::average) {
+        use(g);
+      } else if (!out_.unstable) {
+        if (options_.order == Order::second) {
+          eta = limited_by_curvature(K, g, eta, cost, curvature_direction);
+        }
+        run_from(K, g, cost, eta);
       }
     }
-    out_.direction = g;
-    out_.usable = true;
     return std::move(out_);
   }
 
  private:
+  void use(const Gain& direction) {
+    out_.direction = direction;
+    out_.usable = !out_.unstable;
+  }
+
+  // Inner steps from K, whose gradient is g, and the outer direction at their end.
+  void run_from(const Gain& K, Gain g, std::optional<Scalar> cost, double eta) {
+    std::vector<Gain> path{K};
+    out_.inner_point_unstable = true;  // until the end of the path has a gradient
+    for (int s = 0; s < options_.inner_steps; ++s) {
+      if (s > 0 && !gradient(path.back(), static_cast<std::uint64_t>(s), g)) return;
+      std::optional<Gain> next = inner_step(path.back(), g, cost, eta);
+      if (!next) return;
+      path.push_back(std::move(*next));
+    }
+    out_.inner_step = eta;
+    if (options_.order == Order::reptile) {
+      out_.inner_point_unstable = false;
+      use((K - path.back()) / static_cast<Scalar>(eta * options_.inner_steps));
+      return;
+    }
+    if (!gradient(path.back(), outer_stage, g)) return;
+    out_.inner_point_unstable = false;
+    if (options_.order == Order::second && !through_inner_steps(path, eta, g)) return;
+    use(g);
+  }
+
+  // The chain rule through each inner step, last one first: g <- (I - eta_l H_i) g.
+  bool through_inner_steps(const std::vector<Gain>& path, double eta, Gain& g) {
+    for (std::size_t s = path.size() - 1; s-- > 0;) {
+      const auto product = fleet_.hessian_product(task_, path[s], g, key_.child(product_stage + s));
+      out_.calls.curvature += product.calls;
+      if (!product.usable) return false;
+      g -= static_cast<Scalar>(eta) * product.product;
+    }
+    return true;
+  }
+
   bool gradient(const Gain& K, std::uint64_t stage, Gain& g) {
     const auto estimate = fleet_.gradient(task_, K, stage == 0 ? key_ : key_.child(stage));
     out_.calls.probes += estimate.calls;
