@@ -54,6 +54,12 @@ std::string first_failure(const std::vector<Index>& bad, int threads) {
 
 }  // namespace
 
+TEST_CASE("a loop takes a request for far too many threads") {
+  const std::vector<double> serial = rough_work(700, 1);
+  CHECK(rough_work(700, 100000) == serial);
+  CHECK(rough_work(2, 100000) == rough_work(2, 1));
+}
+
 TEST_CASE("a loop gives the same bits with any number of threads") {
   const std::vector<double> serial = rough_work(1000, 1);
   for (const int threads : {2, 3, 8, 0}) CHECK(rough_work(1000, threads) == serial);

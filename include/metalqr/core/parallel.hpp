@@ -15,10 +15,14 @@ namespace metalqr::inline METALQR_ABI {
 /// The result does not depend on their number as long as `body(i)` writes only what belongs to i; sums belong
 /// behind the loop, in index order. If calls throw, the exception of the smallest i is rethrown after the
 /// loop.
-/// @param threads at most so many threads; 0 leaves it to OpenMP.
+/// @param threads at most so many threads (and at most 256); 0 leaves it to OpenMP.
 template <class Body>
 void parallel_for(Index count, const Body& body, [[maybe_unused]] int threads = 0) {
 #ifdef _OPENMP
+  // More threads than calls are of no use, and a thousand times the processors exhaust the system.
+  constexpr int most_threads = 256;
+  if (threads > most_threads) threads = most_threads;
+  if (threads > count) threads = static_cast<int>(count);
   std::exception_ptr error;
   Index failed = std::numeric_limits<Index>::max();
   const auto guarded = [&](Index i) {

@@ -71,8 +71,16 @@ std::vector<typename Backend::Scalar> balancing_scales(const typename Backend::S
   }
   std::vector<Scalar> ones(n, Scalar(1));
   const double before = pencil.total();
-  // What need not be lowered further; keeps a scale from running away where a block is zero.
-  const double floor = a_max > 0 ? a_max : std::sqrt(g_max) * std::sqrt(q_max);
+  // What need not be lowered further, because no scaling of the states changes it; keeps a scale from running
+  // away where a block is zero.
+  double floor = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t j = 0; j <= i; ++j) {
+      floor = std::max(floor, std::sqrt(pencil.at(pencil.a, i, j)) * std::sqrt(pencil.at(pencil.a, j, i)));
+      floor = std::max(floor, std::sqrt(pencil.at(pencil.g, i, j)) * std::sqrt(pencil.at(pencil.q, i, j)));
+    }
+  }
+  if (!(floor > 0)) floor = a_max > 0 ? a_max : std::sqrt(g_max) * std::sqrt(q_max);
   if (!std::isfinite(before) || !(floor > 0)) return ones;
 
   constexpr int sweeps = 50;

@@ -30,14 +30,14 @@ struct State {
 /// One outer iteration.
 template <class Backend>
 struct Record {
-  int iteration = 0;                            ///< counted from 1
-  double step = 0;                              ///< accepted outer step; 0 if none was
-  int trials = 0;                               ///< outer steps tried
-  double inner_step = 0;                        ///< smallest eta_l of the tasks
-  double direction_norm = 0;                    ///< Frobenius norm of the estimated direction
-  zeroth_order::OracleCalls calls;              ///< since the start of the run
-  std::vector<typename Backend::Scalar> costs;  ///< J_i at the new iterate; empty if not assessed
-  typename Backend::Gain gain;                  ///< the new iterate
+  int iteration = 0;                              ///< counted from 1
+  double step = 0;                                ///< accepted outer step; 0 if none was
+  int trials = 0;                                 ///< outer steps tried
+  double inner_step = 0;                          ///< smallest eta_l of the tasks
+  double direction_norm = 0;                      ///< Frobenius norm of the estimated direction
+  zeroth_order::OracleCalls calls{};              ///< since the start of the run
+  std::vector<typename Backend::Scalar> costs{};  ///< J_i at the new iterate; empty if not assessed
+  typename Backend::Gain gain{};                  ///< the new iterate
 };
 
 /// What an observer of meta-training sees after each iteration.
