@@ -1,5 +1,6 @@
 #include <metalqr/systems/perturbed_family.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -98,17 +99,28 @@ TEST_CASE("families that differ in system and in cost are the halves of the join
   CHECK(measured.eps4 == 0);
 }
 
-TEST_CASE("numbers end up on one side of the nominal one, after the redraws that a fair coin needs") {
-  // A 1x1 direction is -1 or +1, and two numbers on different sides are 1.2 levels apart. The first drawn
-  // task chooses the side, every later one redraws until it agrees: with 100 of them and four matrices the
-  // redraws are negative binomial with mean 400 and variance 800, so that 5 deviations are missed with
-  // probability below 1e-6.
+TEST_CASE("the numbers of one-dimensional plants are uniform within relative_size of the level") {
   const auto nominal = test::make_task({{{0.5}}, {{1}}, {{1}}, {{1}}, {{1}}});
-  const auto family = systems::perturbed_family(nominal, {.count = 102, .level = 0.1}, 21);
-  CHECK(std::abs(static_cast<double>(family.redrawn) - 400) < 5 * std::sqrt(800.0));
-  for (std::size_t i = 2; i < family.size(); ++i) {
-    CHECK(test::relative_error(family[i].A()(0, 0), family[1].A()(0, 0)) < 1e-15);
-    CHECK(test::relative_error(family[i].R()(0, 0), family[1].R()(0, 0)) < 1e-15);
+  const auto bounded = systems::perturbed_family(nominal, {.count = 50, .level = 0.1}, 21);
+  for (std::size_t i = 1; i < bounded.size(); ++i) {
+    CHECK(std::abs(bounded[i].A()(0, 0) - 0.5) <= 0.06);
+    for (std::size_t j = 0; j < i; ++j) {
+      const double distance = std::abs(bounded[i].A()(0, 0) - bounded[j].A()(0, 0));
+      CHECK((distance > 0 && distance < 0.1));
+    }
+  }
+  // Without redraws 400 numbers are independent and uniform: the largest distance of their distribution from
+  // the uniform one exceeds 2.6/sqrt(n) with probability below 2 exp(-2 * 2.6^2) = 3e-6 (Massart).
+  const std::size_t n = 400;
+  const auto free =
+      systems::perturbed_family(nominal, {.count = n + 1, .level = 0.1, .relative_size = 0.4}, 22);
+  CHECK(free.redrawn == 0);
+  std::vector<double> places;
+  for (std::size_t i = 1; i <= n; ++i) places.push_back((free[i].A()(0, 0) - 0.5) / 0.08 + 0.5);
+  std::sort(places.begin(), places.end());
+  for (std::size_t i = 0; i < n; ++i) {
+    CHECK(std::abs(places[i] - (static_cast<double>(i) + 0.5) / n) <
+          (2.6 + 0.5 / std::sqrt(n)) / std::sqrt(n));
   }
 }
 
