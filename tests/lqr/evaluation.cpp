@@ -441,6 +441,58 @@ TEST_CASE("evaluating a gain of wrong shape or with NaN is refused by name") {
         "K: expected finite entries, got inf at (1, 2)");
 }
 
+TEST_CASE("the free functions refuse a gain or a moment of wrong shape by name") {
+  const Task task = test::make_task<Backend>(published_start().task);
+  const Backend::Gain K = test::gain(published_start().K);
+  const auto message = [](const auto& call) { return message_of<metalqr::DimensionMismatch>(call); };
+  for (const auto& [rows, cols] : {std::pair<Index, Index>{4, 2}, {1, 4}, {2, 3}, {3, 4}, {2, 5}}) {
+    CAPTURE(rows, cols);
+    const Backend::Gain bad = Backend::zero_gain(rows, cols);
+    const std::string expected =
+        "K: expected shape 2x4, got " + std::to_string(rows) + "x" + std::to_string(cols);
+    CHECK(message([&] { metalqr::cost(task, bad); }) == expected);
+    CHECK(message([&] { metalqr::cost(task, bad, task.Sigma0()); }) == expected);
+    CHECK(message([&] { metalqr::is_stabilizing(task, bad); }) == expected);
+    CHECK(message([&] { metalqr::spectral_radius(task, bad); }) == expected);
+    CHECK(message([&] { metalqr::closed_loop(task, bad); }) == expected);
+    CHECK(message([&] { metalqr::stage_cost(task, bad); }) == expected);
+  }
+  for (const Index n : {3, 5}) {
+    CHECK(message([&] { metalqr::cost(task, K, Backend::zero_state_matrix(n)); }) ==
+          "S: expected shape 4x4, got " + std::to_string(n) + "x" + std::to_string(n));
+  }
+}
+
+TEST_CASE("the Hessian and the average cost refuse arguments of wrong shape or with NaN by name") {
+  const Task task = test::make_task<Backend>(published_start().task);
+  const Backend::Gain K = test::gain(published_start().K);
+  const Evaluation at(task, K);
+  const auto shape_message = [](const auto& call) { return message_of<metalqr::DimensionMismatch>(call); };
+  const auto value_message = [](const auto& call) { return message_of<metalqr::NotFinite>(call); };
+  for (const auto& [rows, cols] : {std::pair<Index, Index>{4, 2}, {1, 4}, {2, 3}, {3, 4}, {2, 5}}) {
+    CAPTURE(rows, cols);
+    const Backend::Gain X = Backend::zero_gain(rows, cols);
+    const std::string expected =
+        "X: expected shape 2x4, got " + std::to_string(rows) + "x" + std::to_string(cols);
+    CHECK(shape_message([&] { at.hessian(X); }) == expected);
+    CHECK(shape_message([&] { at.hessian_form(X); }) == expected);
+    CHECK(shape_message([&] { at.paper_hessian(X); }) == expected);
+  }
+  for (const Index n : {1, 3, 5}) {
+    CHECK(shape_message([&] { at.average_cost(Backend::zero_state_matrix(n)); }) ==
+          "W: expected shape 4x4, got " + std::to_string(n) + "x" + std::to_string(n));
+  }
+  Backend::Gain X = K;
+  X(1, 2) = infinity;
+  const std::string expected = "X: expected finite entries, got inf at (1, 2)";
+  CHECK(value_message([&] { at.hessian(X); }) == expected);
+  CHECK(value_message([&] { at.hessian_form(X); }) == expected);
+  CHECK(value_message([&] { at.paper_hessian(X); }) == expected);
+  Backend::StateMatrix W = task.Sigma0();
+  W(2, 3) = not_a_number;
+  CHECK(value_message([&] { at.average_cost(W); }).rfind("W: expected finite entries, got ", 0) == 0);
+}
+
 TEMPLATE_TEST_CASE("blocks and expressions are accepted as gains", "", EigenBackend<double>,
                    (EigenBackend<double, 4, 2>)) {
   using B = TestType;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <metalqr/core/backend.hpp>
+#include <metalqr/core/check.hpp>
 #include <metalqr/core/error.hpp>
 #include <metalqr/equations/lyapunov.hpp>
 #include <metalqr/equations/spectral.hpp>
@@ -16,28 +17,35 @@
 
 namespace metalqr::inline METALQR_ABI {
 
-/// F = A - B K, the closed loop of u = -K x.
+/// F = A - B K, the closed loop of u = -K x; K is n_u x n_x.
+/// @throws DimensionMismatch.
 template <MatrixBackend Backend>
 typename Backend::StateMatrix closed_loop(const Task<Backend>& task,
                                           const std::type_identity_t<typename Backend::Gain>& K) {
+  detail::require_shape<Backend>(K, task.nu(), task.nx(), "K");
   return task.A() - Backend::product(task.B(), K);
 }
 
-/// Q + K'RK: x'(Q + K'RK)x is the cost of one step from x.
+/// Q + K'RK: x'(Q + K'RK)x is the cost of one step from x; K is n_u x n_x.
+/// @throws DimensionMismatch.
 template <MatrixBackend Backend>
 typename Backend::StateMatrix stage_cost(const Task<Backend>& task,
                                          const std::type_identity_t<typename Backend::Gain>& K) {
+  detail::require_shape<Backend>(K, task.nu(), task.nx(), "K");
   return task.Q() + Backend::congruence(K, task.R());
 }
 
 /// tr(P S) for a second moment S (n_x x n_x) of the initial state, or +infinity where rho(A - BK) < 1 is not
-/// proved; never NaN, never throws. One solution of the Lyapunov equation by doubling. K is n_u x n_x.
+/// proved, also for a K with NaN or infinite entries; never NaN. One solution of the Lyapunov equation by
+/// doubling. K is n_u x n_x.
+/// @throws DimensionMismatch.
 template <MatrixBackend Backend>
 typename Backend::Scalar cost(const Task<Backend>& task,
                               const std::type_identity_t<typename Backend::Gain>& K,
                               const std::type_identity_t<typename Backend::StateMatrix>& S) {
   using StateMatrix = typename Backend::StateMatrix;
   using Scalar = typename Backend::Scalar;
+  detail::require_shape<Backend>(S, task.nx(), task.nx(), "S");
   const StateMatrix F = closed_loop(task, K);
   StateMatrix P = stage_cost(task, K);
   const auto report =
@@ -51,20 +59,23 @@ typename Backend::Scalar cost(const Task<Backend>& task,
 }
 
 /// J(K) = tr(P Sigma0), or +infinity where rho(A - BK) < 1 is not proved; see above.
+/// @throws DimensionMismatch.
 template <MatrixBackend Backend>
 typename Backend::Scalar cost(const Task<Backend>& task,
                               const std::type_identity_t<typename Backend::Gain>& K) {
   return cost(task, K, task.Sigma0());
 }
 
-/// rho(A - BK).
+/// rho(A - BK); K is n_u x n_x.
+/// @throws DimensionMismatch; NotFinite if A - BK has a NaN or infinite entry.
 template <MatrixBackend Backend>
 typename Backend::Scalar spectral_radius(const Task<Backend>& task,
                                          const std::type_identity_t<typename Backend::Gain>& K) {
   return spectral_radius<Backend>(closed_loop(task, K));
 }
 
-/// Whether rho(A - BK) < 1, proved; see `is_stable`.
+/// Whether rho(A - BK) < 1, proved; see `is_stable`. K is n_u x n_x.
+/// @throws DimensionMismatch.
 template <MatrixBackend Backend>
 bool is_stabilizing(const Task<Backend>& task, const std::type_identity_t<typename Backend::Gain>& K) {
   return is_stable<Backend>(closed_loop(task, K));
@@ -121,7 +132,12 @@ class Evaluation {
   /// J = tr(P Sigma0).
   Scalar cost() const { return Backend::inner(P(), task_->Sigma0()); }
   /// Long-run average cost tr(P W) of x+ = A x + B u + w with noise covariance W (n_x x n_x).
-  Scalar average_cost(const std::type_identity_t<StateMatrix>& W) const { return Backend::inner(P(), W); }
+  /// @throws DimensionMismatch, NotFinite for a bad W.
+  Scalar average_cost(const std::type_identity_t<StateMatrix>& W) const {
+    detail::require_shape<Backend>(W, task_->nx(), task_->nx(), "W");
+    detail::require_finite<Backend>(W, "W");
+    return Backend::inner(P(), W);
+  }
   /// E = R K - B'PF; zero exactly at the optimal gain.
   const Gain& E() const {
     return once(E_, [this] {
@@ -150,7 +166,9 @@ class Evaluation {
   /// H[X] = 2 (R + B'PB) X Sigma - 2 B'P'F Sigma + 2 E Sigma' with P' = F'P'F + X'E + E'X the derivative of P
   /// along X, and Sigma' = F Sigma' F' - B X Sigma F' - F Sigma X'B' that of Sigma. Two Lyapunov solutions on
   /// kept powers.
+  /// @throws DimensionMismatch, NotFinite for a bad X.
   Gain hessian(const std::type_identity_t<Gain>& X) const {
+    require_direction(X);
     const StateMatrix BX = Backend::product(task_->B(), X);
     const StateMatrix half = Backend::product_transpose(Backend::product(BX, Sigma()), F());
     const StateMatrix right = Scalar(-1) * (half + Backend::transpose(half));
@@ -161,11 +179,14 @@ class Evaluation {
     return Scalar(2) * (first - second + third);
   }
   /// <H[X], X> = tr(H[X]'X), the second derivative of J along X.
+  /// @throws DimensionMismatch, NotFinite for a bad X.
   Scalar hessian_form(const std::type_identity_t<Gain>& X) const { return Backend::inner(hessian(X), X); }
   /// 2 (R + B'PB) X Sigma - 4 B'P'F Sigma, the Hessian as printed in Toso et al., L4DC 2024, section 2.1. It
   /// gives the right quadratic form <H[X], X> but is not the second derivative as an operator, except at the
   /// optimum; use `hessian` unless the print is to be reproduced.
+  /// @throws DimensionMismatch, NotFinite for a bad X.
   Gain paper_hessian(const std::type_identity_t<Gain>& X) const {
+    require_direction(X);
     const Gain first = Backend::product(Backend::product(curvature(), X), Sigma());
     const Gain second = Backend::product(value_derivative_term(X), Sigma());
     return Scalar(2) * first - Scalar(4) * second;
@@ -191,6 +212,10 @@ class Evaluation {
     detail::require_shape<Backend>(K, task.nu(), task.nx(), "K");
     detail::require_finite<Backend>(K, "K");
     return K;
+  }
+  void require_direction(const Gain& X) const {
+    detail::require_shape<Backend>(X, task_->nu(), task_->nx(), "X");
+    detail::require_finite<Backend>(X, "X");
   }
   template <class X, class Compute>
   static const X& once(std::optional<X>& slot, const Compute& compute) {

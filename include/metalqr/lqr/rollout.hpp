@@ -132,7 +132,8 @@ Trajectory<Backend> rollout(const Task<Backend>& task, const std::type_identity_
 }
 
 /// Cost of one rollout as in `rollout`, without keeping the trajectory; +infinity if it overflows, never NaN.
-/// Checks nothing but that: for the inner loop of an oracle.
+/// Checks nothing but that and the shape of K: for the inner loop of an oracle.
+/// @throws DimensionMismatch for a bad K.
 template <MatrixBackend Backend, class Noise>
 typename Backend::Scalar rollout_cost(const Task<Backend>& task,
                                       const std::type_identity_t<typename Backend::Gain>& K,
