@@ -1,6 +1,7 @@
 /// @file
 /// Reads a task, and a gain on it, from JSON and prints everything the library knows about them.
 
+#include <iostream>
 #include <optional>
 #include <string>
 
@@ -50,12 +51,19 @@ Json evaluate(const metalqr::io::JsonDocument& document) {
     }
   }
 
-  const auto optimal = metalqr::solve_dare<Backend>(task.A(), task.B(), task.Q(), task.R(), N);
-  result["optimal"] = {{"gain", to_json<Backend>(optimal.gain, "optimal gain")},
-                       {"value", to_json<Backend>(optimal.value, "optimal value")},
-                       {"cost", finite(Backend::inner(optimal.value, task.Sigma0()), "optimal cost")},
-                       {"residual", finite(optimal.residual, "residual")},
-                       {"iterations", optimal.iterations}};
+  try {
+    const auto optimal = metalqr::solve_dare<Backend>(task.A(), task.B(), task.Q(), task.R(), N);
+    result["optimal"] = {{"gain", to_json<Backend>(optimal.gain, "optimal gain")},
+                         {"value", to_json<Backend>(optimal.value, "optimal value")},
+                         {"cost", finite(Backend::inner(optimal.value, task.Sigma0()), "optimal cost")},
+                         {"residual", finite(optimal.residual, "residual")},
+                         {"iterations", optimal.iterations}};
+  } catch (const metalqr::NoConvergence& error) {
+    // The cost need not see a mode on the stability limit; what was asked of K is known all the same.
+    if (!document.has("K")) throw;
+    std::cerr << "evaluate: no optimal gain: " << error.what() << '\n';
+    result["optimal"] = nullptr;
+  }
   return result;
 }
 
@@ -68,7 +76,8 @@ int main(int argc, char** argv) {
       "(lists of rows) and, if you like, Sigma0 (E[x0 x0'], else the identity), N (cross term\n"
       "2 x'Nu of the cost), K (a gain, u = -K x) and X (a direction of the shape of K). Prints the\n"
       "optimal gain and value; with K its spectral radius, cost, gradient, P and Sigma; with K and X\n"
-      "also the Hessian H[X], <H[X], X>, and the Hessian as printed in the MAML-LQR paper.");
+      "also the Hessian H[X], <H[X], X>, and the Hessian as printed in the MAML-LQR paper. Where no\n"
+      "optimal gain exists, \"optimal\" is null if K was given.");
   std::string file;
   program.options().add_option("FILE", file, "JSON file; - is standard input")->required();
   program.out_option().default_str("")->description("Folder for a copy, evaluation.json; without it none");

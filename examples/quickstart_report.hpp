@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <metalqr/io/csv.hpp>
@@ -16,6 +17,7 @@
 #include "picture.hpp"
 #include "program.hpp"
 #include "published.hpp"
+#include "statistics.hpp"
 
 namespace examples {
 
@@ -120,9 +122,7 @@ inline Curve median(const std::string& name, const std::vector<Curve>& curves, i
   for (int iteration = 0; iteration <= planned; ++iteration) {
     std::vector<double> gaps;
     for (const Curve& curve : curves) gaps.push_back(curve.gap_at(iteration, planned));
-    const auto middle = gaps.begin() + static_cast<std::ptrdiff_t>(gaps.size() / 2);
-    std::nth_element(gaps.begin(), middle, gaps.end());
-    result.points.push_back({iteration, 0, *middle});
+    result.points.push_back({iteration, 0, quantile(std::move(gaps), 0.5)});
   }
   return result;
 }
