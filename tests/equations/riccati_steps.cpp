@@ -94,3 +94,9 @@ TEST_CASE("completing the square takes the cross term out of the problem") {
   CHECK(problem.closed_loop(K)(0, 0) == Approx(squared.closed_loop(shifted)(0, 0)));
   CHECK(problem.stage_cost(K)(0, 0) == Approx(squared.stage_cost(shifted)(0, 0)));
 }
+
+TEST_CASE("Newton-Kleinman steps towards a mode on the unit circle that the cost does not see end as open") {
+  // a = 1, q = 0: the gains halve towards 0, which does not stabilise.
+  const auto result = riccati_newton<Backend>(scalar_problem(1, 1, 0, 1), Number(0.0), Number(0.5), 200);
+  CHECK(result.status != Status::converged);
+}

@@ -141,6 +141,24 @@ TEST_CASE("a cross term gives the values of the scalar plant in closed form") {
   CHECK(got.at("optimal").at("gain")[0][0].get<double>() == Catch::Approx(gain).epsilon(1e-13));
 }
 
+TEST_CASE(
+    "a gain is evaluated also where no optimal gain exists: then optimal is null, and stderr says why") {
+  // The cost does not see the first mode, which sits on the stability limit until K moves it.
+  const json marginal = {
+      {"A", {{1, 0}, {0, 0.5}}}, {"B", {{1, 0}, {0, 1}}}, {"Q", {{0, 0}, {0, 1}}}, {"R", {{1, 0}, {0, 1}}}};
+  CHECK_THAT(refused(marginal.dump()), ContainsSubstring("NoConvergence"));
+  json with_gain = marginal;
+  with_gain["K"] = {{0.5, 0}, {0, 0}};
+  const test::Folder folder;
+  folder.write("task.json", with_gain.dump());
+  const auto outcome = test::run_program(folder, "evaluate", "task.json");
+  REQUIRE(outcome.status == 0);
+  CHECK_THAT(outcome.err, ContainsSubstring("no optimal gain"));
+  CHECK(outcome.last_line().at("optimal").is_null());
+  // J = k^2/(1 - (1 - k)^2) + 1/(1 - 1/4) from unit second moments.
+  CHECK(outcome.last_line().at("cost").get<double>() == Catch::Approx(0.25 / 0.75 + 1 / 0.75));
+}
+
 TEST_CASE("a destabilising gain is refused by its error's name, with nothing on stdout") {
   const std::string message = refused(scalar_with("K", {{-0.75}}).dump());
   CHECK_THAT(message, ContainsSubstring("evaluate: NotStabilizing: K: "));

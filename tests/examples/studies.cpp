@@ -1,0 +1,68 @@
+#include <filesystem>
+#include <string>
+
+#include <metalqr/io/csv.hpp>
+
+#include "catch.hpp"
+#include "run_program.hpp"
+
+namespace {
+
+nlohmann::json study(const test::Folder& folder, const std::string& name, const std::string& arguments) {
+  const auto outcome = test::run_program(folder, name, arguments + " --out here");
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  const auto last = outcome.last_line();
+  CHECK(last.at("program") == name);
+  if (last.contains("files")) {
+    for (const auto& file : last.at("files"))
+      CHECK(std::filesystem::is_regular_file(folder.path() / "here" / file.get<std::string>()));
+  }
+  return last;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "maml_figures draws the three panels: more heterogeneity, slower; the meta-trained gain adapts best") {
+  const test::Folder folder;
+  const auto last =
+      study(folder, "maml_figures",
+            "--seeds 2 --guard --iterations 30 --long-iterations 40 --adaptation-iterations 20");
+  const auto& levels = last.at("heterogeneity");
+  REQUIRE(levels.size() == 3);
+  CHECK(levels[0].at("median").get<double>() < levels[1].at("median").get<double>());
+  CHECK(levels[1].at("median").get<double>() < levels[2].at("median").get<double>());
+  const auto& adaptation = last.at("adaptation");
+  CHECK(adaptation.at("meta").at("start").get<double>() < adaptation.at("random").at("start").get<double>());
+  CHECK(adaptation.at("random").at("median").get<double>() <
+        adaptation.at("random").at("start").get<double>());
+  const auto table = metalqr::io::read_csv(folder.file("here/convergence.csv"));
+  REQUIRE(table.rows.size() == 31);
+  CHECK(table.rows[0][table.column("gap_median")] ==
+        Catch::Approx(22.546370377 - 2.7147945922).epsilon(1e-9));
+  CHECK(table.rows[30][table.column("gap_median")] == last.at("convergence").at("median").get<double>());
+}
+
+TEST_CASE(
+    "meta_comparison compares at equal calls: no inner step leads after a few, and budgets must ascend") {
+  const test::Folder folder;
+  const auto last = study(folder, "meta_comparison", "--seeds 2 --exact-only --budgets 1000 2400");
+  REQUIRE(last.at("winners").size() == 4);
+  for (const auto& winner : last.at("winners")) CHECK(winner.at("gap") == nlohmann::json{"average"});
+  const auto table = metalqr::io::read_csv(folder.file("here/comparison.csv"));
+  CHECK(table.rows.size() == 2 * 4 * 2);
+  const auto bad = test::run_program(folder, "meta_comparison", "--budgets 20 10 --out here");
+  CHECK(bad.status == 1);
+  CHECK(bad.out.empty());
+  CHECK_THAT(bad.err, Catch::Matchers::ContainsSubstring("budgets: expected ascending"));
+}
+
+TEST_CASE("stability_study counts no unstable iterate under the guard") {
+  const test::Folder folder;
+  const auto last = study(folder, "stability_study", "--seeds 4 --iterations 40");
+  REQUIRE(last.at("settings").size() == 4);
+  for (const auto& setting : last.at("settings")) {
+    if (setting.at("guard").get<bool>()) CHECK(setting.at("unstable_iterate") == 0.0);
+  }
+}
