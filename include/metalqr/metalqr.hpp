@@ -16,6 +16,7 @@
 #include <metalqr/equations/lyapunov.hpp>
 #include <metalqr/equations/lyapunov_schur.hpp>
 #include <metalqr/equations/quasi_triangular.hpp>
+#include <metalqr/equations/residual.hpp>
 #include <metalqr/equations/riccati.hpp>
 #include <metalqr/equations/riccati_steps.hpp>
 #include <metalqr/equations/spectral.hpp>

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
 
 #include "reference.hpp"
 #include "support.hpp"
@@ -167,13 +168,75 @@ TEST_CASE("an unstable F is refused with its spectral radius, whatever overflows
   }
 }
 
-TEST_CASE("a NaN in F is never converged") {
-  auto F = state_matrix(0.5 * test::identity(2));
-  F(0, 1) = std::numeric_limits<double>::quiet_NaN();
+TEST_CASE("a NaN or an infinity in F or in the right-hand side is refused by name") {
+  const auto good = state_matrix(0.5 * test::identity(2));
+  const DiscreteLyapunov<Backend> stable(good);
+  const auto message = [](const auto& call) { return test::message_of<metalqr::NotFinite>(call); };
+  auto infinite = good;
+  infinite(0, 1) = std::numeric_limits<double>::infinity();
+  const std::string rest = ": expected finite entries, got inf at (0, 1)";
+  const DiscreteLyapunov<Backend> broken(infinite);
+  CHECK(broken.status() == Status::unstable);
+  CHECK(message([&] { broken.solve(good); }) == "F" + rest);
+  CHECK(message([&] { broken.solve_adjoint(good); }) == "F" + rest);
+  CHECK(message([&] { solve_lyapunov<Backend>(infinite, good); }) == "F" + rest);
+  CHECK(message([&] { stable.solve(infinite); }) == "Q" + rest);
+  CHECK(message([&] { stable.solve_adjoint(infinite); }) == "W" + rest);
+  CHECK(message([&] { solve_lyapunov<Backend>(good, infinite); }) == "Q" + rest);
+  auto nan = good;
+  nan(0, 1) = std::numeric_limits<double>::quiet_NaN();
+  CHECK(DiscreteLyapunov<Backend>(nan).status() == Status::unstable);
+  CHECK_THROWS_AS(DiscreteLyapunov<Backend>(nan).solve(good), metalqr::NotFinite);
+  CHECK_THROWS_AS(solve_lyapunov<Backend>(nan, good), metalqr::NotFinite);
+  CHECK_THROWS_AS(stable.solve(nan), metalqr::NotFinite);
+  CHECK_THROWS_AS(stable.solve_adjoint(nan), metalqr::NotFinite);
+  CHECK_THROWS_AS(solve_lyapunov<Backend>(good, nan), metalqr::NotFinite);
+  for (const auto& bad : {infinite, nan}) {
+    CHECK(std::isinf(lyapunov_residual<Backend>(good, good, bad)));
+    CHECK(std::isinf(lyapunov_residual<Backend>(good, bad, good)));
+    CHECK(std::isinf(lyapunov_residual<Backend>(bad, good, good)));
+  }
+}
+
+TEST_CASE("a solution that overflows is never converged, one near overflow has its residual") {
+  const Dense F = 0.9 * test::identity(2);
+  const auto Q = state_matrix(1e308 * test::identity(2));
+  const auto once = solve_lyapunov<Backend>(state_matrix(F), Q);
+  CHECK(once.status == Status::inconclusive);
+  CHECK(std::isinf(once.residual));
+  const DiscreteLyapunov<Backend> solver(state_matrix(F));
+  CHECK(test::message_of<metalqr::NotFinite>([&] {
+          solver.solve(Q);
+        }).rfind("P: expected finite entries, got ", 0) == 0);
+  CHECK(test::message_of<metalqr::NotFinite>([&] {
+          solver.solve_adjoint(Q);
+        }).rfind("Sigma: expected finite entries, got ", 0) == 0);
+  for (const double scale : {1e-300, 1e-200, 1e200, 1e300}) {
+    CAPTURE(scale);
+    const auto scaled = solve_lyapunov<Backend>(state_matrix(F), state_matrix(scale * test::identity(2)));
+    CHECK(scaled.status == Status::converged);
+    CHECK(scaled.residual < 10 * Backend::epsilon());
+    // P = 2 Q is far from the solution Q / (1 - 0.81): |Q + 1.62 Q - 2 Q| / |Q + 1.62 Q + 2 Q|.
+    CHECK(lyapunov_residual<Backend>(state_matrix(F), state_matrix(scale * test::identity(2)),
+                                     state_matrix((2 * scale) * test::identity(2))) ==
+          Catch::Approx(0.62 / 4.62));
+  }
+}
+
+TEST_CASE("matrices of other shapes are refused by name") {
+  const auto message = [](const auto& call) { return test::message_of<metalqr::DimensionMismatch>(call); };
+  const auto F = state_matrix(0.5 * test::identity(2));
+  const Backend::StateMatrix wide = Backend::zero_matrix(2, 3);
+  const auto large = state_matrix(test::identity(3));
   const DiscreteLyapunov<Backend> solver(F);
-  CHECK(solver.status() == Status::unstable);
-  CHECK_THROWS_AS(solver.solve(state_matrix(test::identity(2))), metalqr::NotStabilizing);
-  CHECK(solve_lyapunov<Backend>(F, state_matrix(test::identity(2))).status == Status::unstable);
+  CHECK(message([&] { DiscreteLyapunov<Backend>{wide}; }) == "F: expected shape 2x2, got 2x3");
+  CHECK(message([&] { solver.solve(large); }) == "Q: expected shape 2x2, got 3x3");
+  CHECK(message([&] { solver.solve_adjoint(large); }) == "W: expected shape 2x2, got 3x3");
+  CHECK(message([&] { solve_lyapunov<Backend>(wide, F); }) == "F: expected shape 2x2, got 2x3");
+  CHECK(message([&] { solve_lyapunov<Backend>(F, large); }) == "Q: expected shape 2x2, got 3x3");
+  CHECK(message([&] { lyapunov_residual<Backend>(wide, F, F); }) == "F: expected shape 2x2, got 2x3");
+  CHECK(message([&] { lyapunov_residual<Backend>(F, large, F); }) == "Q: expected shape 2x2, got 3x3");
+  CHECK(message([&] { lyapunov_residual<Backend>(F, F, wide); }) == "P: expected shape 2x2, got 2x3");
 }
 
 TEST_CASE("the residual is zero for zero data and one for a wrong answer") {

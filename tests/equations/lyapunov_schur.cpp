@@ -167,3 +167,28 @@ TEST_CASE("the robust solver refuses what is unstable, and NaN") {
   CHECK_THROWS_AS(RobustLyapunov<Backend>(bad), metalqr::NotFinite);
   CHECK_THROWS_AS(SchurLyapunov<Backend>(bad), metalqr::NotFinite);
 }
+
+TEST_CASE("the Schur and the robust solver refuse bad matrices by name, and report overflow") {
+  const auto F = state_matrix(0.9 * test::identity(2));
+  const auto check = [&](auto solver) {
+    using Solver = decltype(solver);
+    const auto shape_message = [](const auto& call) {
+      return test::message_of<metalqr::DimensionMismatch>(call);
+    };
+    const auto value_message = [](const auto& call) { return test::message_of<metalqr::NotFinite>(call); };
+    CHECK(shape_message([&] { Solver(Backend::zero_matrix(2, 3)); }) == "F: expected shape 2x2, got 2x3");
+    const auto large = state_matrix(test::identity(3));
+    CHECK(shape_message([&] { solver.solve(large); }) == "Q: expected shape 2x2, got 3x3");
+    CHECK(shape_message([&] { solver.solve_adjoint(large); }) == "W: expected shape 2x2, got 3x3");
+    auto bad = F;
+    bad(0, 1) = std::numeric_limits<double>::infinity();
+    CHECK(value_message([&] { solver.solve(bad); }) == "Q: expected finite entries, got inf at (0, 1)");
+    CHECK(value_message([&] { solver.solve_adjoint(bad); }) ==
+          "W: expected finite entries, got inf at (0, 1)");
+    const auto huge = state_matrix(1e308 * test::identity(2));
+    CHECK(value_message([&] { solver.solve(huge); }).rfind("P: expected finite entries", 0) == 0);
+    CHECK(value_message([&] { solver.solve_adjoint(huge); }).rfind("Sigma: expected finite entries", 0) == 0);
+  };
+  check(SchurLyapunov<Backend>(F));
+  check(RobustLyapunov<Backend>(F));
+}

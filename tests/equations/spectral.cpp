@@ -218,3 +218,11 @@ TEST_CASE("the powers that are visited are the squares, and the last norm is bel
   CHECK(report.norm * report.norm <= Backend::epsilon());
   CHECK(report.error < 1e-14);
 }
+
+TEST_CASE("a matrix that is not square has neither a spectral radius nor stability") {
+  const Backend::StateMatrix wide = Backend::zero_matrix(2, 3);
+  CHECK(test::message_of<metalqr::DimensionMismatch>([&] { metalqr::spectral_radius<Backend>(wide); }) ==
+        "F: expected shape 2x2, got 2x3");
+  CHECK(test::message_of<metalqr::DimensionMismatch>([&] { metalqr::is_stable<Backend>(wide); }) ==
+        "F: expected shape 2x2, got 2x3");
+}

@@ -10,22 +10,27 @@
 #include <vector>
 
 #include <metalqr/core/backend.hpp>
+#include <metalqr/core/check.hpp>
 #include <metalqr/core/error.hpp>
+#include <metalqr/equations/residual.hpp>
 #include <metalqr/equations/spectral.hpp>
 
 namespace metalqr::inline METALQR_ABI {
 
 /// Normalised residual |Q + F'PF - P|_F / (|Q|_F + |F'PF|_F + |P|_F): a few epsilon for a backward stable
-/// answer; zero if all terms are zero.
+/// answer; zero if all terms are zero, +infinity if one of them holds a NaN or infinity. All are n x n.
+/// @throws DimensionMismatch.
 template <MatrixBackend Backend>
 typename Backend::Scalar lyapunov_residual(const std::type_identity_t<typename Backend::StateMatrix>& F,
                                            const std::type_identity_t<typename Backend::StateMatrix>& Q,
                                            const std::type_identity_t<typename Backend::StateMatrix>& P) {
-  using Scalar = typename Backend::Scalar;
+  const Index n = Backend::rows(F);
+  detail::require_shape<Backend>(F, n, n, "F");
+  detail::require_shape<Backend>(Q, n, n, "Q");
+  detail::require_shape<Backend>(P, n, n, "P");
   const typename Backend::StateMatrix moved = Backend::congruence(F, P);
   const typename Backend::StateMatrix defect = Q + moved - P;
-  const Scalar scale = Backend::norm(Q) + Backend::norm(moved) + Backend::norm(P);
-  return scale > Scalar(0) ? Backend::norm(defect) / scale : Scalar(0);
+  return detail::normalised_residual<Backend>(defect, Q, moved, P);
 }
 
 /// Solver of P = Q + F'PF and of Sigma = W + F Sigma F' for one stable F (n x n) and many right-hand sides.
@@ -39,7 +44,9 @@ class DiscreteLyapunov {
   using StateMatrix = typename Backend::StateMatrix;  ///< n x n
 
   /// Computes the powers of F; see `status()` for whether the equations can be solved.
+  /// @throws DimensionMismatch unless F is square.
   explicit DiscreteLyapunov(StateMatrix F) : F_(std::move(F)) {
+    detail::require_shape<Backend>(F_, Backend::rows(F_), Backend::rows(F_), "F");
     report_ = visit_powers<Backend>(F_, [this](const StateMatrix& power) { powers_.push_back(power); });
     report_.status = detail::decided<Backend>(report_, F_);
   }
@@ -54,28 +61,55 @@ class DiscreteLyapunov {
   int doublings() const noexcept { return report_.doublings; }
 
   /// The P with P = Q + F'PF; Q may be any n x n matrix.
-  /// @throws NotStabilizing if F is not stable.
+  /// @throws DimensionMismatch; NotFinite if F or Q has a NaN or infinite entry, or P overflows;
+  /// NotStabilizing if F is not stable.
   StateMatrix solve(const std::type_identity_t<StateMatrix>& Q) const {
-    require_stable();
-    StateMatrix P = Q;
-    for (const StateMatrix& power : powers_) P += Backend::congruence(power, P);
+    require_solvable(Q, "Q");
+    const StateMatrix P = sum(Q);
+    require_solution(P, Q, "P", "Q");
     return P;
   }
 
   /// The Sigma with Sigma = W + F Sigma F'; W may be any n x n matrix.
-  /// @throws NotStabilizing if F is not stable.
+  /// @throws DimensionMismatch; NotFinite if F or W has a NaN or infinite entry, or Sigma overflows;
+  /// NotStabilizing if F is not stable.
   StateMatrix solve_adjoint(const std::type_identity_t<StateMatrix>& W) const {
-    require_stable();
+    require_solvable(W, "W");
+    const StateMatrix Sigma = adjoint_sum(W);
+    require_solution(Sigma, W, "Sigma", "W");
+    return Sigma;
+  }
+
+  /// What `solve` gives, without its checks, for inner loops: F must be stable and Q n x n. Not finite where
+  /// Q is not, or where the sum overflows.
+  StateMatrix sum(const std::type_identity_t<StateMatrix>& Q) const {
+    StateMatrix P = Q;
+    for (const StateMatrix& power : powers_) P += Backend::congruence(power, P);
+    return P;
+  }
+  /// What `solve_adjoint` gives, without its checks; see `sum`.
+  StateMatrix adjoint_sum(const std::type_identity_t<StateMatrix>& W) const {
     StateMatrix Sigma = W;
     for (const StateMatrix& power : powers_) Sigma += Backend::outer_congruence(power, Sigma);
     return Sigma;
   }
 
  private:
+  void require_solvable(const StateMatrix& right, const char* name) const {
+    detail::require_finite<Backend>(F_, "F");
+    require_stable();
+    detail::require_shape<Backend>(right, Backend::rows(F_), Backend::rows(F_), name);
+  }
+  // A NaN or infinity of the right-hand side stays in the sum, so that the solution tells of both.
+  static void require_solution(const StateMatrix& solution, const StateMatrix& right, const char* name,
+                               const char* right_name) {
+    if (Backend::is_finite(solution)) return;
+    detail::require_finite<Backend>(right, right_name);
+    detail::require_finite<Backend>(solution, name);
+  }
   void require_stable() const {
     if (is_stable()) return;
-    const double radius = Backend::is_finite(F_) ? Backend::to_double(spectral_radius<Backend>(F_))
-                                                 : std::numeric_limits<double>::infinity();
+    const double radius = Backend::to_double(spectral_radius<Backend>(F_));
     throw NotStabilizing(
         "F: expected spectral radius below 1, got " + detail::text(radius) +
             (report_.status == Status::inconclusive ? " (too close to 1 to be decided)" : ""),
@@ -93,20 +127,30 @@ struct LyapunovSolution {
   typename Backend::StateMatrix value;  ///< P, symmetric if Q is; meaningless unless `status` is converged
   typename Backend::Scalar residual{};  ///< see `lyapunov_residual`; +infinity unless converged
   int iterations = 0;                   ///< doublings
-  Status status = Status::iteration_limit;  ///< converged, unstable or inconclusive
+  /// converged, unstable, or inconclusive (rho(F) < 1 is not decided, or P overflows)
+  Status status = Status::iteration_limit;
 };
 
-/// Solves P = Q + F'PF for one right-hand side, by doubling, without keeping the powers of F. Does not throw:
-/// see `status`.
+/// Solves P = Q + F'PF for one right-hand side, by doubling, without keeping the powers of F; both are n x n.
+/// Does not throw where there is no solution: see `status`.
+/// @throws DimensionMismatch, NotFinite for a bad F or Q.
 template <MatrixBackend Backend>
 LyapunovSolution<Backend> solve_lyapunov(const std::type_identity_t<typename Backend::StateMatrix>& F,
                                          const std::type_identity_t<typename Backend::StateMatrix>& Q) {
   using StateMatrix = typename Backend::StateMatrix;
+  const Index n = Backend::rows(F);
+  detail::require_shape<Backend>(F, n, n, "F");
+  detail::require_shape<Backend>(Q, n, n, "Q");
+  detail::require_finite<Backend>(F, "F");
+  detail::require_finite<Backend>(Q, "Q");
   LyapunovSolution<Backend> solution{.value = Q};
   const auto report = visit_powers<Backend>(
       F, [&](const StateMatrix& power) { solution.value += Backend::congruence(power, solution.value); });
   solution.iterations = report.doublings;
   solution.status = detail::decided<Backend>(report, F);
+  if (solution.status == Status::converged && !Backend::is_finite(solution.value)) {
+    solution.status = Status::inconclusive;
+  }
   solution.residual = solution.status == Status::converged
                           ? lyapunov_residual<Backend>(F, Q, solution.value)
                           : std::numeric_limits<typename Backend::Scalar>::infinity();

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <metalqr/core/backend.hpp>
+#include <metalqr/core/check.hpp>
 #include <metalqr/core/error.hpp>
 #include <metalqr/equations/lyapunov.hpp>
 #include <metalqr/equations/quasi_triangular.hpp>
@@ -28,9 +29,10 @@ class SchurLyapunov {
   using StateMatrix = typename Backend::StateMatrix;  ///< n x n
 
   /// Computes the Schur form of F.
-  /// @throws NotFinite if F has a NaN or infinite entry.
+  /// @throws DimensionMismatch unless F is square; NotFinite if F has a NaN or infinite entry.
   explicit SchurLyapunov(StateMatrix F) : F_(std::move(F)) {
-    if (!Backend::is_finite(F_)) throw NotFinite("F: expected finite entries, got a NaN or infinity");
+    detail::require_shape<Backend>(F_, Backend::rows(F_), Backend::rows(F_), "F");
+    detail::require_finite<Backend>(F_, "F");
     auto schur = Backend::real_schur(F_);
     U_ = std::move(schur.U);
     T_ = std::move(schur.T);
@@ -47,28 +49,42 @@ class SchurLyapunov {
   Status status() const noexcept { return is_stable() ? Status::converged : Status::unstable; }
 
   /// The P with P = Q + F'PF; Q may be any n x n matrix.
-  /// @throws NoConvergence if two eigenvalues of F have product 1 to working precision.
-  StateMatrix solve(const std::type_identity_t<StateMatrix>& Q) const { return solve_with(U_, T_, Q); }
+  /// @throws DimensionMismatch; NotFinite if Q has a NaN or infinite entry, or P overflows; NoConvergence if
+  /// two eigenvalues of F have product 1 to working precision.
+  StateMatrix solve(const std::type_identity_t<StateMatrix>& Q) const {
+    require_right(Q, "Q");
+    return solve_with(U_, T_, Q, "P");
+  }
 
   /// The Sigma with Sigma = W + F Sigma F'; W may be any n x n matrix.
-  /// @throws NoConvergence if two eigenvalues of F have product 1 to working precision.
+  /// @throws DimensionMismatch; NotFinite if W has a NaN or infinite entry, or Sigma overflows;
+  /// NoConvergence if two eigenvalues of F have product 1 to working precision.
   StateMatrix solve_adjoint(const std::type_identity_t<StateMatrix>& W) const {
+    require_right(W, "W");
     // F' = (U J)(J T' J)(U J)' is a Schur form too.
-    return solve_with(detail::reversed_columns<Backend>(U_), detail::reversed_transpose<Backend>(T_), W);
+    return solve_with(detail::reversed_columns<Backend>(U_), detail::reversed_transpose<Backend>(T_), W,
+                      "Sigma");
   }
 
  private:
-  static StateMatrix solve_with(const StateMatrix& U, const StateMatrix& T, const StateMatrix& Q) {
+  void require_right(const StateMatrix& right, const char* name) const {
+    detail::require_shape<Backend>(right, Backend::rows(F_), Backend::rows(F_), name);
+    detail::require_finite<Backend>(right, name);
+  }
+  static StateMatrix solve_with(const StateMatrix& U, const StateMatrix& T, const StateMatrix& Q,
+                                const char* name) {
     using std::abs;
     const StateMatrix C = Backend::transpose_product(U, Backend::product(Q, U));
     const auto substituted = detail::solve_quasi_triangular<Backend>(T, C);
     const Scalar n = static_cast<Scalar>(static_cast<double>(Backend::rows(T)));
-    if (!(substituted.pivot > Scalar(2) * n * Backend::epsilon()) || !Backend::is_finite(substituted.value)) {
+    if (!(substituted.pivot > Scalar(2) * n * Backend::epsilon())) {
       throw NoConvergence(
           "F: expected no two eigenvalues with product 1, got a pair with |1 - product| about " +
           detail::text(Backend::to_double(substituted.pivot)));
     }
-    return Backend::product_transpose(Backend::product(U, substituted.value), U);
+    const StateMatrix solution = Backend::product_transpose(Backend::product(U, substituted.value), U);
+    detail::require_finite<Backend>(solution, name);
+    return solution;
   }
 
   StateMatrix F_;
@@ -87,11 +103,9 @@ class RobustLyapunov {
   using StateMatrix = typename Backend::StateMatrix;  ///< n x n
 
   /// Computes the powers of F and, if they do not settle its stability, its Schur form.
-  /// @throws NotFinite if F has a NaN or infinite entry.
+  /// @throws DimensionMismatch unless F is square; NotFinite if F has a NaN or infinite entry.
   explicit RobustLyapunov(StateMatrix F) : doubling_(std::move(F)) {
-    if (!Backend::is_finite(doubling_.F())) {
-      throw NotFinite("F: expected finite entries, got a NaN or infinity");
-    }
+    detail::require_finite<Backend>(doubling_.F(), "F");
     if (!doubling_.is_stable()) schur_.emplace(doubling_.F());
   }
 
@@ -105,7 +119,8 @@ class RobustLyapunov {
   bool uses_schur() const noexcept { return schur_.has_value(); }
 
   /// The P with P = Q + F'PF; Q may be any n x n matrix.
-  /// @throws NotStabilizing if F is not stable; NoConvergence if 1 - rho(F)^2 is at rounding level.
+  /// @throws DimensionMismatch; NotFinite if Q has a NaN or infinite entry, or P overflows; NotStabilizing if
+  /// F is not stable; NoConvergence if 1 - rho(F)^2 is at rounding level.
   StateMatrix solve(const std::type_identity_t<StateMatrix>& Q) const {
     require_stable();
     if (schur_) return schur_->solve(Q);
@@ -117,7 +132,8 @@ class RobustLyapunov {
   }
 
   /// The Sigma with Sigma = W + F Sigma F'; W may be any n x n matrix.
-  /// @throws NotStabilizing if F is not stable; NoConvergence if 1 - rho(F)^2 is at rounding level.
+  /// @throws DimensionMismatch; NotFinite if W has a NaN or infinite entry, or Sigma overflows;
+  /// NotStabilizing if F is not stable; NoConvergence if 1 - rho(F)^2 is at rounding level.
   StateMatrix solve_adjoint(const std::type_identity_t<StateMatrix>& W) const {
     require_stable();
     if (schur_) return schur_->solve_adjoint(W);

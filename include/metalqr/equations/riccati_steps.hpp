@@ -12,6 +12,7 @@
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/status.hpp>
 #include <metalqr/equations/balance.hpp>
+#include <metalqr/equations/residual.hpp>
 #include <metalqr/equations/spectral.hpp>
 
 namespace metalqr::inline METALQR_ABI::detail {
@@ -85,17 +86,15 @@ struct RiccatiProblem {
     }
   }
 
-  /// |Q + K'RK - NK - K'N' + F'PF - P|_F over the sum of the norms of its terms, F = A - BK.
+  /// |Q + K'RK - NK - K'N' + F'PF - P|_F over the sum of the norms of its terms, F = A - BK; +infinity if
+  /// one of them is not finite.
   typename Backend::Scalar residual(const typename Backend::StateMatrix& P,
                                     const typename Backend::Gain& K) const {
-    using Scalar = typename Backend::Scalar;
     const typename Backend::StateMatrix cross = Backend::product(N, K);
     const typename Backend::StateMatrix effort = Backend::congruence(K, R);
     const typename Backend::StateMatrix moved = Backend::congruence(closed_loop(K), P);
     const typename Backend::StateMatrix defect = Q + effort - (cross + Backend::transpose(cross)) + moved - P;
-    const Scalar scale = Backend::norm(Q) + Backend::norm(effort) + Scalar(2) * Backend::norm(cross) +
-                         Backend::norm(moved) + Backend::norm(P);
-    return scale > Scalar(0) ? Backend::norm(defect) / scale : Backend::norm(defect);
+    return normalised_residual<Backend>(defect, Q, effort, cross, cross, moved, P);
   }
 };
 
@@ -207,7 +206,8 @@ RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, ty
       const double last = radius;
       radius = Backend::to_double(spectral_radius<Backend>(problem.closed_loop(K)));
       const double change = Backend::to_double(Backend::norm(correction));
-      const bool same = last >= 0 && std::abs(radius - last) <= 0.02 * (1 - radius) + 8 * n * epsilon &&
+      const bool same = last >= 0 && 1 - radius > 64 * n * epsilon &&
+                        std::abs(radius - last) <= 0.02 * (1 - radius) + 8 * n * epsilon &&
                         change <= 0.1 * Backend::to_double(Backend::norm(P));
       settled = same ? settled + 1 : 0;
     }

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include <metalqr/core/backend.hpp>
+#include <metalqr/core/check.hpp>
 #include <metalqr/core/error.hpp>
 #include <metalqr/core/status.hpp>
 #include <metalqr/equations/balance.hpp>
@@ -96,9 +97,11 @@ bool is_lyapunov_certificate(const typename Backend::StateMatrix& F, const typen
 /// proof; `false` means unstable, or too close to the limit to tell. First by the powers of F (at most 64
 /// products; see `visit_powers`). Where their growth leaves that open, by a Lyapunov function X = I + F'XF,
 /// and once more in states scaled by powers of two so that X has a unit diagonal.
+/// @throws DimensionMismatch unless F is square.
 template <MatrixBackend Backend>
 bool is_stable(const std::type_identity_t<typename Backend::StateMatrix>& F) {
   using StateMatrix = typename Backend::StateMatrix;
+  detail::require_shape<Backend>(F, Backend::rows(F), Backend::rows(F), "F");
   const auto quick = visit_powers<Backend>(F, [](const StateMatrix&) {});
   if (quick.status != Status::inconclusive) return quick.status == Status::converged;
   StateMatrix scaled = F;
@@ -131,14 +134,15 @@ Status decided(const PowerReport<typename Backend::Scalar>& report, const typena
 /// Largest absolute value of the eigenvalues of the square matrix F, by repeated squaring with scaling
 /// (Gelfand's formula |F^(2^k)|^(2^-k)): the error is a small multiple of epsilon times the condition of the
 /// eigenvalue, as with an eigenvalue solver. About 55 products in double.
-/// @throws NotFinite if F has a NaN or infinite entry.
+/// @throws DimensionMismatch unless F is square; NotFinite if F has a NaN or infinite entry.
 template <MatrixBackend Backend>
 typename Backend::Scalar spectral_radius(const std::type_identity_t<typename Backend::StateMatrix>& F) {
   using std::abs;
   using std::exp;
   using std::log;
   using Scalar = typename Backend::Scalar;
-  if (!Backend::is_finite(F)) throw NotFinite("F: expected finite entries, got a NaN or infinity");
+  detail::require_shape<Backend>(F, Backend::rows(F), Backend::rows(F), "F");
+  detail::require_finite<Backend>(F, "F");
   typename Backend::StateMatrix power = F;
   Scalar log_radius(0);
   Scalar weight(1);
