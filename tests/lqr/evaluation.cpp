@@ -493,6 +493,43 @@ TEST_CASE("the Hessian and the average cost refuse arguments of wrong shape or w
   CHECK(value_message([&] { at.average_cost(W); }).rfind("W: expected finite entries, got ", 0) == 0);
 }
 
+TEST_CASE("what overflows is named, and nothing that an evaluation gives is infinite") {
+  const auto message = [](const auto& call) { return message_of<metalqr::NotFinite>(call); };
+  const auto starts = [](const std::string& text, const std::string& with) {
+    return text.rfind(with, 0) == 0;
+  };
+  const Backend::Gain K = Backend::zero_gain(1, 2);
+  const Backend::Gain X = test::gain({{1, 2}});
+  const auto task_with = [](double q, double s) {
+    return test::make_task<Backend>(
+        {{{0.9, 0}, {0, 0.9}}, {{1}, {1}}, q * test::identity(2), {{1}}, s * test::identity(2)});
+  };
+  // The products of P and Sigma overflow.
+  const Task both = task_with(1e200, 1e200);
+  const Evaluation at(both, K);
+  CHECK(at.P()(0, 0) > 1e200);
+  CHECK(at.Sigma()(0, 0) > 1e200);
+  CHECK(message([&] { at.cost(); }) == "J: expected a finite number, got inf");
+  CHECK(message([&] { at.average_cost(both.Sigma0()); }) == "tr(P W): expected a finite number, got inf");
+  CHECK(starts(message([&] { at.gradient(); }), "gradient: expected finite entries, got "));
+  CHECK(starts(message([&] { at.hessian(X); }), "H[X]: expected finite entries, got "));
+  CHECK(starts(message([&] { at.hessian_form(X); }), "H[X]: expected finite entries, got "));
+  CHECK(starts(message([&] { at.paper_hessian(X); }), "H[X]: expected finite entries, got "));
+  CHECK(starts(message([&] { at.hessian_matrix(); }), "H[X]: expected finite entries, got "));
+  CHECK(metalqr::cost(both, K) == infinity);
+  // One of them overflows by itself.
+  const Task value = task_with(1e308, 1);
+  const Evaluation of_value(value, K);
+  for (const auto& text : {message([&] { of_value.P(); }), message([&] { of_value.cost(); }),
+                           message([&] { of_value.gradient(); })}) {
+    CHECK(starts(text, "P: expected finite entries, got "));
+  }
+  const Task moment = task_with(1, 1e308);
+  const Evaluation of_moment(moment, K);
+  CHECK(starts(message([&] { of_moment.Sigma(); }), "Sigma: expected finite entries, got "));
+  CHECK(starts(message([&] { of_moment.gradient(); }), "Sigma: expected finite entries, got "));
+}
+
 TEMPLATE_TEST_CASE("blocks and expressions are accepted as gains", "", EigenBackend<double>,
                    (EigenBackend<double, 4, 2>)) {
   using B = TestType;

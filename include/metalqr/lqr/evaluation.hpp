@@ -3,8 +3,10 @@
 /// @file
 /// The cost of a gain and its derivatives.
 
+#include <cmath>
 #include <limits>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -87,6 +89,8 @@ bool is_stabilizing(const Task<Backend>& task, const std::type_identity_t<typena
 /// Mesbahi 2019):
 ///   P = Q + K'RK + F'PF,  Sigma = Sigma0 + F Sigma F',  E = R K - B'PF,  J = tr(P Sigma0),  grad J = 2 E
 ///   Sigma.
+/// Every number that it gives is finite: a function that computes one which overflows throws `NotFinite`
+/// naming it (the free function `cost` gives +infinity instead).
 template <MatrixBackend Backend>
 class Evaluation {
  public:
@@ -123,32 +127,36 @@ class Evaluation {
   Scalar spectral_radius() const { return metalqr::spectral_radius<Backend>(F()); }
   /// P, the value matrix: x'Px is the cost from x.
   const StateMatrix& P() const {
-    return once(P_, [this] { return Backend::symmetrised(lyapunov_.solve(stage_cost(*task_, K_))); });
+    return once(P_,
+                [this] { return finite(Backend::symmetrised(lyapunov_.sum(stage_cost(*task_, K_))), "P"); });
   }
   /// Sigma = sum over t of E[x_t x_t'].
   const StateMatrix& Sigma() const {
-    return once(Sigma_, [this] { return Backend::symmetrised(lyapunov_.solve_adjoint(task_->Sigma0())); });
+    return once(Sigma_, [this] {
+      return finite(Backend::symmetrised(lyapunov_.adjoint_sum(task_->Sigma0())), "Sigma");
+    });
   }
   /// J = tr(P Sigma0).
-  Scalar cost() const { return Backend::inner(P(), task_->Sigma0()); }
+  Scalar cost() const { return finite_number(Backend::inner(P(), task_->Sigma0()), "J"); }
   /// Long-run average cost tr(P W) of x+ = A x + B u + w with noise covariance W (n_x x n_x).
   /// @throws DimensionMismatch, NotFinite for a bad W.
   Scalar average_cost(const std::type_identity_t<StateMatrix>& W) const {
     detail::require_shape<Backend>(W, task_->nx(), task_->nx(), "W");
     detail::require_finite<Backend>(W, "W");
-    return Backend::inner(P(), W);
+    return finite_number(Backend::inner(P(), W), "tr(P W)");
   }
   /// E = R K - B'PF; zero exactly at the optimal gain.
   const Gain& E() const {
     return once(E_, [this] {
       const Gain RK = Backend::product(task_->R(), K_);
       const Gain BPF = Backend::product(BP(), F());
-      return Gain(RK - BPF);
+      return finite(Gain(RK - BPF), "E");
     });
   }
   /// grad J = 2 E Sigma (n_u x n_x).
   const Gain& gradient() const {
-    return once(gradient_, [this] { return Gain(Scalar(2) * Backend::product(E(), Sigma())); });
+    return once(gradient_,
+                [this] { return finite(Gain(Scalar(2) * Backend::product(E(), Sigma())), "gradient"); });
   }
   /// 2 E = (grad J) Sigma^-1: the natural gradient (Kakade 2001; Fazel et al. 2018, section 3).
   Gain natural_gradient() const { return Scalar(2) * E(); }
@@ -158,7 +166,8 @@ class Evaluation {
   /// R + B'PB (n_u x n_u).
   const ControlMatrix& curvature() const {
     return once(curvature_, [this] {
-      return Backend::symmetrised(ControlMatrix(task_->R() + Backend::product(BP(), task_->B())));
+      return finite(Backend::symmetrised(ControlMatrix(task_->R() + Backend::product(BP(), task_->B()))),
+                    "R + B'PB");
     });
   }
 
@@ -172,15 +181,17 @@ class Evaluation {
     const StateMatrix BX = Backend::product(task_->B(), X);
     const StateMatrix half = Backend::product_transpose(Backend::product(BX, Sigma()), F());
     const StateMatrix right = Scalar(-1) * (half + Backend::transpose(half));
-    const StateMatrix dSigma = lyapunov_.solve_adjoint(right);
+    const StateMatrix dSigma = lyapunov_.adjoint_sum(right);
     const Gain first = Backend::product(Backend::product(curvature(), X), Sigma());
     const Gain second = Backend::product(value_derivative_term(X), Sigma());
     const Gain third = Backend::product(E(), dSigma);
-    return Scalar(2) * (first - second + third);
+    return finite(Gain(Scalar(2) * (first - second + third)), "H[X]");
   }
   /// <H[X], X> = tr(H[X]'X), the second derivative of J along X.
   /// @throws DimensionMismatch, NotFinite for a bad X.
-  Scalar hessian_form(const std::type_identity_t<Gain>& X) const { return Backend::inner(hessian(X), X); }
+  Scalar hessian_form(const std::type_identity_t<Gain>& X) const {
+    return finite_number(Backend::inner(hessian(X), X), "<H[X], X>");
+  }
   /// 2 (R + B'PB) X Sigma - 4 B'P'F Sigma, the Hessian as printed in Toso et al., L4DC 2024, section 2.1. It
   /// gives the right quadratic form <H[X], X> but is not the second derivative as an operator, except at the
   /// optimum; use `hessian` unless the print is to be reproduced.
@@ -189,7 +200,7 @@ class Evaluation {
     require_direction(X);
     const Gain first = Backend::product(Backend::product(curvature(), X), Sigma());
     const Gain second = Backend::product(value_derivative_term(X), Sigma());
-    return Scalar(2) * first - Scalar(4) * second;
+    return finite(Gain(Scalar(2) * first - Scalar(4) * second), "H[X]");
   }
   /// The exact Hessian as a symmetric d x d matrix, d = n_u n_x, on vec(X) with the columns of X stacked:
   /// row i + n_u j belongs to X(i, j). d applications of `hessian`.
@@ -217,6 +228,17 @@ class Evaluation {
     detail::require_shape<Backend>(X, task_->nu(), task_->nx(), "X");
     detail::require_finite<Backend>(X, "X");
   }
+  template <class X>
+  static X finite(X x, const char* name) {
+    detail::require_finite<Backend>(x, name);
+    return x;
+  }
+  static Scalar finite_number(const Scalar& value, const char* name) {
+    using std::isfinite;
+    if (isfinite(value)) return value;
+    throw NotFinite(std::string(name) + ": expected a finite number, got " +
+                    detail::text(Backend::to_double(value)));
+  }
   template <class X, class Compute>
   static const X& once(std::optional<X>& slot, const Compute& compute) {
     if (!slot) slot.emplace(compute());
@@ -229,7 +251,7 @@ class Evaluation {
   Gain value_derivative_term(const Gain& X) const {
     const StateMatrix half = Backend::transpose_product(X, E());
     const StateMatrix right = half + Backend::transpose(half);
-    const StateMatrix dP = lyapunov_.solve(right);
+    const StateMatrix dP = lyapunov_.sum(right);
     return Backend::product(Backend::transpose_product(task_->B(), dP), F());
   }
 
