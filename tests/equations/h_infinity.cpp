@@ -239,6 +239,8 @@ TEST_CASE("wrong arguments of the norm are refused by name, and the cap is repor
   CHECK_THROWS_AS(norm_of(with([&](System& s) { s.D(0, 0) = nan; })), metalqr::NotFinite);
   CHECK_THROWS_AS(norm_of(good, {.tolerance = 0}), metalqr::InvalidOption);
   CHECK_THROWS_AS(norm_of(good, {.tolerance = nan}), metalqr::InvalidOption);
+  CHECK_THROWS_AS(norm_of(good, {.tolerance = std::numeric_limits<double>::infinity()}),
+                  metalqr::InvalidOption);
   CHECK_THROWS_AS(norm_of(good, {.max_iterations = 0}), metalqr::InvalidOption);
   auto stream = test::stream(44);
   const auto capped = norm_of(random_system(8, 2, 2, 0.9, stream), {.tolerance = 1e-15, .max_iterations = 1});

@@ -423,4 +423,6 @@ TEST_CASE("wrong arguments are refused one by one, by name") {
   CHECK_THROWS_AS(solved(good, {.max_newton_steps = 0}), metalqr::InvalidOption);
   CHECK_THROWS_AS(solved(good, {.tolerance = -1}), metalqr::InvalidOption);
   CHECK_THROWS_AS(solved(good, {.tolerance = nan}), metalqr::InvalidOption);
+  CHECK_THROWS_AS(solved(good, {.tolerance = std::numeric_limits<double>::infinity()}),
+                  metalqr::InvalidOption);
 }

@@ -153,7 +153,8 @@ HInfinityNorm<typename Backend::Scalar> h_infinity_norm(
   detail::require_finite<Backend>(B, "B");
   detail::require_finite<Backend>(C, "C");
   detail::require_finite<Backend>(D, "D");
-  detail::require_option(options.tolerance > 0, "tolerance", options.tolerance, "a positive number");
+  detail::require_option(std::isfinite(options.tolerance) && options.tolerance > 0, "tolerance",
+                         options.tolerance, "a positive number");
   detail::require_option(options.max_iterations >= 1, "max_iterations", options.max_iterations, "at least 1");
 
   const Scalar pi = std::acos(Scalar(-1));

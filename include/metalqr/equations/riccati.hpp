@@ -228,7 +228,8 @@ RiccatiSolution<Backend> solve_dare(const std::type_identity_t<typename Backend:
   detail::require_option(options.max_doublings >= 1, "max_doublings", options.max_doublings, "at least 1");
   detail::require_option(options.max_newton_steps >= 1, "max_newton_steps", options.max_newton_steps,
                          "at least 1");
-  detail::require_option(options.tolerance >= 0, "tolerance", options.tolerance, "a number not below 0");
+  detail::require_option(std::isfinite(options.tolerance) && options.tolerance >= 0, "tolerance",
+                         options.tolerance, "a number not below 0");
   problem.Q = Backend::symmetrised(Q);
   problem.R = Backend::symmetrised(R);
   if (problem.has_cross()) detail::require_joint_cost<Backend>(problem);
