@@ -200,3 +200,22 @@ TEST_CASE("bad counts and radii are refused by name") {
         "samples: expected a multiple of n_u n_x = 6 for coordinate directions, got 5");
   CHECK(draw<Backend>(Directions::sphere, 5, 2, 3, 1).size() == 5);
 }
+
+TEST_CASE("gains without entries, radii whose square is no number and too many samples are refused by name") {
+  for (const Directions law : laws) {
+    for (const auto& [nu, nx] : {std::pair<Index, Index>{0, 0}, {2, 0}, {0, 3}, {-1, 3}}) {
+      CHECK_THAT(test::message_of<metalqr::DimensionMismatch>(
+                     [&, nu = nu, nx = nx] { zo::draw_directions<Backend>(law, 5, nu, nx, 1, key); }),
+                 Catch::Matchers::ContainsSubstring("gain: expected at least one row and one column"));
+    }
+    const auto refusal = [&](Index count, double radius) {
+      return test::message_of<InvalidOption>(
+          [&] { zo::draw_directions<Backend>(law, count, 2, 3, radius, key); });
+    };
+    CHECK(refusal(6, 1e-170) ==
+          "radius: expected a number between 1e-150 and 1e150, whose square is a number, got 1e-170");
+    CHECK(refusal(6, 1e170).rfind("radius: expected a number between", 0) == 0);
+    CHECK(refusal(6 * zo::max_samples, 1) == "samples: expected at most 1e8, got 6e+08");
+    CHECK(refusal(std::numeric_limits<Index>::max(), 1).rfind("samples: expected at most 1e8", 0) == 0);
+  }
+}

@@ -122,3 +122,18 @@ TEST_CASE("an empty list, plants of different sizes and bad estimator options ar
           OracleFleet fleet(std::span<const Oracle>(oracles), {.radius = 0});
         }) == "radius: expected a positive number, got 0");
 }
+
+TEST_CASE("fleets say the shape of their gains where the oracles do, which must then agree") {
+  const auto tasks = family();
+  const zo::ModelFleet<Backend> models(tasks);
+  const auto oracles = zo::exact_costs(tasks);
+  const zo::OracleFleet<Backend, Oracle> plants(std::span<const Oracle>(oracles), {});
+  CHECK((models.nu() == 2 && models.nx() == 4));
+  CHECK((plants.nu() == 2 && plants.nx() == 4));
+  const std::vector<metalqr::Task<Backend>> mixed{metalqr::systems::modified_boeing<Backend>(),
+                                                  metalqr::systems::double_integrator<Backend>()};
+  const auto costs = zo::exact_costs(mixed);
+  using OracleFleet = zo::OracleFleet<Backend, Oracle>;
+  CHECK(test::message_of<DimensionMismatch>([&] { OracleFleet fleet(costs, {}); }) ==
+        "oracles: expected gains of shape 2x4 for every plant, got 1x2 for plant 1");
+}

@@ -307,10 +307,11 @@ TEST_CASE("a Hessian is refused in directions without the right fourth moments")
 
 TEST_CASE("the consistent estimate drops samples without a finite cost") {
   const auto task = boeing(false);
-  const auto wide =
-      zo::estimate_hessian<Fixed>(zo::ExactCost<Fixed>(task), published_gain(),
-                                  {.directions = Directions::sphere, .samples = 200, .radius = 0.3});
+  const auto wide = zo::estimate_hessian<Fixed>(
+      zo::ExactCost<Fixed>(task), published_gain(),
+      {.directions = Directions::sphere, .samples = 200, .radius = 0.3, .unstable = zo::Unstable::drop});
   CHECK(wide.dropped > 0);
+  CHECK(wide.shrunk == 0);
   CHECK(wide.used + wide.dropped == 200);
   CHECK(Fixed::is_finite(wide.hessian));
   const auto lost = zo::estimate_hessian<Fixed>(zo::ExactCost<Fixed>(task), Fixed::zero_gain(2, 4),
@@ -420,4 +421,86 @@ TEST_CASE("bad arguments of the Hessian-vector product are refused by name") {
   CHECK(test::message_of<InvalidOption>([&] {
           zo::estimate_hessian_product<Dynamic>(one, K, K, {.radius = -1});
         }) == "radius: expected a positive number, got -1");
+}
+
+TEST_CASE("with shrinking, the consistent estimate beside a border is that of the quadratic without it") {
+  const test::Quadratic f = test::random_quadratic(2, 4, 13);
+  metalqr::Stream stream = test::stream(8);
+  const Gain N = test::gain<Fixed>(test::random_matrix(2, 4, stream));
+  const double distance = 0.1;
+  const double border = Fixed::inner(N, published_gain()) + distance;
+  Index calls = 0;
+  const auto half = [&, inside = f.oracle<Fixed>()](const Gain& K) {
+    ++calls;
+    return Fixed::inner(N, K) > border ? infinity : inside(K);
+  };
+  for (const Directions law : {Directions::sphere, Directions::gaussian}) {
+    calls = 0;
+    const zo::EstimatorOptions options{.directions = law, .samples = 300, .radius = 0.5};
+    const auto free = zo::estimate_hessian<Fixed>(f.oracle<Fixed>(), published_gain(), options, key(3));
+    const auto shrunk = zo::estimate_hessian<Fixed>(half, published_gain(), options, key(3));
+    Index beyond = 0;
+    for (const Gain& U : zo::draw_directions<Fixed>(law, 300, 2, 4, 0.5, key(3)))
+      beyond += std::abs(Fixed::inner(N, U)) > distance ? 1 : 0;
+    REQUIRE(beyond > 0);
+    CHECK(shrunk.shrunk == beyond);
+    CHECK(shrunk.used == 300);
+    CHECK(shrunk.dropped == 0);
+    CHECK(shrunk.calls == calls);
+    CHECK(free.shrunk == 0);
+    CHECK(test::relative_error(test::dense<Fixed>(shrunk.hessian), test::dense<Fixed>(free.hessian)) < 1e-11);
+    zo::EstimatorOptions dropping = options;
+    dropping.unstable = zo::Unstable::drop;
+    const auto dropped = zo::estimate_hessian<Fixed>(half, published_gain(), dropping, key(3));
+    CHECK(dropped.dropped == beyond);
+    CHECK(dropped.shrunk == 0);
+  }
+}
+
+TEST_CASE("shared directions of the consistent estimate do not depend on the task, others do") {
+  const test::Quadratic f = test::random_quadratic(2, 4, 14);
+  const auto hessian = [&](bool shared, std::uint64_t task) {
+    return test::dense<Fixed>(
+        zo::estimate_hessian<Fixed>(
+            f.oracle<Fixed>(), published_gain(),
+            {.directions = Directions::sphere, .samples = 20, .radius = 0.5, .shared_directions = shared},
+            key(1).with_task(task))
+            .hessian);
+  };
+  CHECK(hessian(true, 1).entries == hessian(true, 7).entries);
+  CHECK(hessian(true, 7).entries == hessian(false, 0).entries);
+  CHECK(test::relative_error(hessian(false, 1), hessian(false, 7)) > 0.01);
+}
+
+TEST_CASE("Hessian estimates refuse other points than two, too small radii and gains of another shape") {
+  const auto one = [](const Gain&) { return 1.0; };
+  const auto refusal = [&](const zo::EstimatorOptions& options) {
+    return test::message_of<InvalidOption>(
+        [&] { zo::estimate_hessian<Fixed>(one, published_gain(), options); });
+  };
+  CHECK(refusal({.points = zo::Points::one, .directions = Directions::sphere}) ==
+        "points: expected two for a Hessian, got one");
+  CHECK(refusal({.points = zo::Points::one_with_baseline, .directions = Directions::sphere}) ==
+        "points: expected two for a Hessian, got one_with_baseline");
+  CHECK(refusal({.directions = Directions::sphere, .radius = 1e-100}).rfind("radius: expected", 0) == 0);
+  CHECK(refusal({.directions = Directions::sphere, .radius = 1e-18}).rfind("radius: expected", 0) == 0);
+  const auto too_small = [&](double radius, double step) {
+    return test::message_of<InvalidOption>([&] {
+      zo::estimate_hessian_product<Fixed>(one, published_gain(), published_gain(), {.radius = radius}, {},
+                                          step);
+    });
+  };
+  CHECK(too_small(1e-18, 0).rfind("radius: expected at least", 0) == 0);
+  CHECK(too_small(1e-4, 1e-18).rfind("step: expected at least", 0) == 0);
+  CHECK(test::message_of<InvalidOption>([&] {
+          zo::estimate_as_printed<Fixed>(one, published_gain(), {.radius = 1e-18}, {});
+        }).rfind("radius: expected at least", 0) == 0);
+  const auto task = metalqr::systems::modified_boeing<Dynamic>();
+  const zo::ExactCost<Dynamic> oracle(task);
+  const Dynamic::Gain wrong = Dynamic::zero_gain(3, 4);
+  const auto misshapen = [&](const auto& call) { return test::message_of<DimensionMismatch>(call); };
+  const std::string expected = "K: expected shape 2x4, got 3x4";
+  CHECK(misshapen([&] { zo::estimate_hessian<Dynamic>(oracle, wrong); }) == expected);
+  CHECK(misshapen([&] { zo::estimate_hessian_product<Dynamic>(oracle, wrong, wrong); }) == expected);
+  CHECK(misshapen([&] { zo::estimate_as_printed<Dynamic>(oracle, wrong, {}, {}); }) == expected);
 }

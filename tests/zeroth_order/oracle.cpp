@@ -3,10 +3,13 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include <metalqr/systems/perturbed_family.hpp>
 #include <metalqr/systems/plants.hpp>
 #include <metalqr/zeroth_order/hessian.hpp>
 
@@ -25,6 +28,16 @@ using Fixed = metalqr::EigenBackend<double, 4, 2>;
 
 const double infinity = std::numeric_limits<double>::infinity();
 const double not_a_number = std::numeric_limits<double>::quiet_NaN();
+
+template <class Tasks>
+concept GivesCosts = requires(Tasks&& tasks) {
+  zo::exact_costs(std::forward<Tasks>(tasks));
+};
+static_assert(GivesCosts<std::vector<metalqr::Task<Backend>>&>);
+static_assert(GivesCosts<const metalqr::systems::Family<Backend>&>);
+static_assert(GivesCosts<std::span<const metalqr::Task<Backend>>>);
+static_assert(!GivesCosts<std::vector<metalqr::Task<Backend>>>);
+static_assert(!GivesCosts<metalqr::systems::Family<Backend>>);
 
 /// A random plant with a random start, and everything about it in long double.
 struct Problem {
@@ -94,11 +107,12 @@ TEST_CASE("oracles say +infinity at a gain that does not stabilise") {
   CHECK(zo::RolloutCost<Backend>(fast.task, fast.start, {.horizon = 100000})(fast.K, {}) == infinity);
 }
 
-TEST_CASE("a call turns NaN into +infinity and keeps everything else") {
+TEST_CASE("a call turns NaN and both infinities into +infinity and keeps everything else") {
   const Backend::Gain K = Backend::zero_gain(1, 2);
   const auto returning = [](double value) { return [value](const Backend::Gain&) { return value; }; };
   CHECK(zo::call<Backend>(returning(not_a_number), K, {}) == infinity);
   CHECK(zo::call<Backend>(returning(infinity), K, {}) == infinity);
+  CHECK(zo::call<Backend>(returning(-infinity), K, {}) == infinity);
   CHECK(zo::call<Backend>(returning(-3.5), K, {}) == -3.5);
   CHECK(zo::call<Backend>(returning(1e300), K, {}) == 1e300);
 }
@@ -314,4 +328,40 @@ TEST_CASE("a start of another size than the plant is refused by name") {
              Catch::Matchers::ContainsSubstring("start"));
   CHECK_THAT(test::message_of<DimensionMismatch>([&] { zo::RandomStartCost<Backend>(p.task, start); }),
              Catch::Matchers::ContainsSubstring("start"));
+}
+
+TEST_CASE("a family of tasks gives its exact oracles too") {
+  const auto family =
+      metalqr::systems::perturbed_family(metalqr::systems::modified_boeing<Backend>(), {.count = 3}, 1);
+  const auto K = metalqr::systems::modified_boeing_initial_gain<Backend>();
+  const auto oracles = zo::exact_costs(family);
+  const auto of_span = zo::exact_costs(std::span<const metalqr::Task<Backend>>(family.tasks));
+  REQUIRE(oracles.size() == 3);
+  REQUIRE(of_span.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(oracles[i](K) == cost(family[i], K));
+    CHECK(of_span[i](K) == cost(family[i], K));
+  }
+}
+
+TEST_CASE("every oracle of the library says its plant's shape and refuses gains of another one as K") {
+  const Problem p = problem(1);
+  std::atomic<Index> calls{0};
+  const zo::ExactCost<Backend> exact(p.task);
+  const zo::RandomStartCost<Backend> random(p.task, p.start);
+  const zo::RolloutCost<Backend> rollout(p.task, p.start);
+  const zo::Counted counted(exact, calls);
+  CHECK((exact.nu() == 2 && random.nu() == 2 && rollout.nu() == 2 && counted.nu() == 2));
+  CHECK((exact.nx() == 3 && random.nx() == 3 && rollout.nx() == 3 && counted.nx() == 3));
+  for (const auto& [nu, nx] : {std::pair<Index, Index>{3, 3}, {2, 2}, {3, 2}, {0, 0}}) {
+    const Backend::Gain K = Backend::zero_gain(nu, nx);
+    const auto check = [&](const auto& oracle) {
+      CHECK_THAT(test::message_of<DimensionMismatch>([&] { zo::call<Backend>(oracle, K, {}); }),
+                 Catch::Matchers::ContainsSubstring("K: expected shape 2x3"));
+    };
+    check(exact);
+    check(random);
+    check(rollout);
+    check(counted);
+  }
 }

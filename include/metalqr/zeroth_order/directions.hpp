@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <metalqr/core/backend.hpp>
 #include <metalqr/core/error.hpp>
 #include <metalqr/core/random.hpp>
 
@@ -44,7 +45,24 @@ constexpr bool comes_in_blocks(Directions directions) {
   return directions == Directions::coordinate || directions == Directions::orthonormal;
 }
 
+/// Most samples of one estimate: 10^8, for each of which a direction is kept.
+inline constexpr Index max_samples = 100'000'000;
+
 namespace detail {
+
+/// Throws `InvalidOption` unless `samples` is in [`least`, max_samples].
+inline void require_samples(Index samples, Index least, const char* expected) {
+  metalqr::detail::require_option(samples >= least, "samples", static_cast<double>(samples), expected);
+  metalqr::detail::require_option(samples <= max_samples, "samples", static_cast<double>(samples),
+                                  "at most 1e8");
+}
+
+/// Throws `InvalidOption` unless `radius` is positive and its square far from under- and overflow.
+inline void require_radius(double radius) {
+  metalqr::detail::require_option(radius > 0 && std::isfinite(radius), "radius", radius, "a positive number");
+  metalqr::detail::require_option(radius >= 1e-150 && radius <= 1e150, "radius", radius,
+                                  "a number between 1e-150 and 1e150, whose square is a number");
+}
 
 /// Columns of a uniformly distributed d x d orthogonal matrix: Gram-Schmidt, twice, on Gaussian vectors.
 inline std::vector<std::vector<double>> random_rotation(std::size_t d, Stream& stream) {
@@ -85,14 +103,18 @@ typename Backend::Gain to_gain(const std::vector<double>& entries, double scale,
 
 /// `count` perturbations of an n_u x n_x gain with radius r > 0. Sample l (or block l/d) comes from the
 /// stream at `key` with sample l (or l/d), so that each is reproduced alone.
-/// @throws InvalidOption if count < 1, radius is not positive, or count is no multiple of d for laws in
-/// blocks.
+/// @throws InvalidOption if count is not between 1 and `max_samples` or no multiple of d for laws in blocks,
+/// or radius is not between 1e-150 and 1e150; DimensionMismatch if a gain has no entries.
 template <class Backend>
 std::vector<typename Backend::Gain> draw_directions(Directions law, Index count, Index nu, Index nx,
                                                     double radius, const StreamKey& key) {
   const Index d = nu * nx;
-  metalqr::detail::require_option(count >= 1, "samples", static_cast<double>(count), "at least 1");
-  metalqr::detail::require_option(radius > 0 && std::isfinite(radius), "radius", radius, "a positive number");
+  if (nu < 1 || nx < 1) {
+    throw DimensionMismatch("gain: expected at least one row and one column, got shape " +
+                            metalqr::detail::shape(nu, nx));
+  }
+  detail::require_samples(count, 1, "at least 1");
+  detail::require_radius(radius);
   if (comes_in_blocks(law) && count % d != 0) {
     throw InvalidOption("samples: expected a multiple of n_u n_x = " + std::to_string(d) + " for " +
                         to_string(law) + " directions, got " + std::to_string(count));

@@ -5,6 +5,7 @@
 
 #include <limits>
 #include <span>
+#include <string>
 #include <utility>
 
 #include <metalqr/systems/task_list.hpp>
@@ -49,6 +50,10 @@ class ModelFleet {
 
   /// Number of tasks.
   std::size_t size() const noexcept { return tasks_.size(); }
+  /// Inputs of every plant.
+  Index nu() const { return tasks_[0].nu(); }
+  /// States of every plant.
+  Index nx() const { return tasks_[0].nx(); }
   /// J_i(K); +infinity if K does not stabilise task i.
   Scalar cost(std::size_t i, const Gain& K, const StreamKey& /*key*/) const {
     return metalqr::cost(tasks_[i], K);
@@ -90,15 +95,29 @@ class OracleFleet {
   using Scalar = typename Backend::Scalar;  ///< number type
 
   /// The oracles must outlive the fleet.
-  /// @throws InvalidOption (empty list, estimator options).
+  /// @throws InvalidOption (empty list, estimator options); DimensionMismatch if oracles that say their shape
+  /// differ in it.
   OracleFleet(std::span<const Oracle> oracles, const EstimatorOptions& options)
       : oracles_(oracles), options_(options) {
     if (oracles.empty()) throw InvalidOption("oracles: expected at least one, got an empty list");
     validate(options);
+    if constexpr (detail::KnowsShape<Oracle>) {
+      for (std::size_t i = 1; i < oracles.size(); ++i) {
+        if (oracles[i].nu() == nu() && oracles[i].nx() == nx()) continue;
+        throw DimensionMismatch("oracles: expected gains of shape " + metalqr::detail::shape(nu(), nx()) +
+                                " for every plant, got " +
+                                metalqr::detail::shape(oracles[i].nu(), oracles[i].nx()) + " for plant " +
+                                std::to_string(i));
+      }
+    }
   }
 
   /// Number of plants.
   std::size_t size() const noexcept { return oracles_.size(); }
+  /// Inputs of every plant, if the oracles say.
+  Index nu() const requires detail::KnowsShape<Oracle> { return oracles_[0].nu(); }
+  /// States of every plant, if the oracles say.
+  Index nx() const requires detail::KnowsShape<Oracle> { return oracles_[0].nx(); }
   /// Options of the estimators.
   const EstimatorOptions& options() const noexcept { return options_; }
   /// Oracle of plant i.

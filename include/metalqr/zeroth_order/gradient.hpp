@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -31,10 +32,12 @@ enum class Unstable {
 struct EstimatorOptions {
   Points points = Points::two;                      ///< cost values a sample uses
   Directions directions = Directions::orthonormal;  ///< law of the perturbations
-  Index samples = 0;                                ///< number m of perturbations; 0: d = n_u n_x
-  double radius = 1e-4;                             ///< r, in units of the gain
-  Unstable unstable = Unstable::shrink;             ///< what a destabilising perturbation does
-  bool common_random_numbers = true;                ///< the costs of one sample share their randomness
+  Index samples = 0;  ///< number m of perturbations, at most `max_samples`; 0: d = n_u n_x
+  /// r, in units of the gain: between 1e-150 and 1e150, and at least 8 epsilon max|K|, below which a
+  /// perturbation is lost in the rounding of K.
+  double radius = 1e-4;
+  Unstable unstable = Unstable::shrink;  ///< what a destabilising perturbation does
+  bool common_random_numbers = true;     ///< the costs of one sample share their randomness
   /// Directions do not depend on the key's task: all tasks of an iteration are probed along the same ones.
   bool shared_directions = false;
   /// Spend two more calls on an error bar where the samples allow none (a single block of directions, or a
@@ -48,7 +51,8 @@ struct GradientEstimate {
   typename Backend::Gain gradient;  ///< n_u x n_x
   /// Standard error of the gradient in the Frobenius norm (root of the covariance's trace), from the spread
   /// of independent samples or blocks, or from a check direction; NaN where there is neither. It does not
-  /// contain the smoothing bias, which is O(r^2) for two points.
+  /// contain the smoothing bias, which is O(r^2) for two points, nor the rounding of the costs, which is
+  /// about sqrt(d) epsilon |J|/r.
   double standard_error = std::numeric_limits<double>::quiet_NaN();
   Index calls = 0;    ///< oracle calls
   Index used = 0;     ///< samples in the estimate
@@ -58,13 +62,42 @@ struct GradientEstimate {
 
 /// Throws `InvalidOption` naming the first field out of range; d = n_u n_x.
 inline void validate(const EstimatorOptions& options) {
-  metalqr::detail::require_option(options.samples >= 0, "samples", static_cast<double>(options.samples),
-                                  "at least 1, or 0 for n_u n_x");
-  metalqr::detail::require_option(options.radius > 0 && std::isfinite(options.radius), "radius",
-                                  options.radius, "a positive number");
+  detail::require_samples(options.samples, 0, "at least 1, or 0 for n_u n_x");
+  detail::require_radius(options.radius);
+  // Without a baseline the cost itself would appear in every entry of the gradient.
+  if (options.points == Points::one && options.directions == Directions::coordinate) {
+    throw InvalidOption(
+        "directions: expected a law that is symmetric about zero for Points::one, got coordinate");
+  }
 }
 
 namespace detail {
+
+/// Whether a perturbation of norm `radius` survives the rounding of K.
+template <MatrixBackend Backend>
+bool is_resolved(double radius, const typename Backend::Gain& K) {
+  using Scalar = typename Backend::Scalar;
+  return static_cast<Scalar>(radius) >= Scalar(8) * Backend::epsilon() * Backend::max_abs(K);
+}
+
+/// Throws `InvalidOption` unless that is so, and the scalar holds r^`power` and its inverse.
+template <MatrixBackend Backend>
+void require_resolved(double radius, const typename Backend::Gain& K, const char* name = "radius",
+                      int power = 2) {
+  using Scalar = typename Backend::Scalar;
+  constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
+  Scalar product(1);
+  for (int i = 0; i < power; ++i) product = product * static_cast<Scalar>(radius);
+  const bool holds = product > Scalar(0) && product < infinity && Scalar(1) / product < infinity;
+  metalqr::detail::require_option(
+      holds, name, radius,
+      power == 2 ? "a number with a finite inverse square" : "a number with a finite inverse fourth power");
+  if (is_resolved<Backend>(radius, K)) return;
+  const double least = 8 * Backend::to_double(Backend::epsilon() * Backend::max_abs(K));
+  throw InvalidOption(std::string(name) +
+                      ": expected at least 8 epsilon max|K| = " + metalqr::detail::text(least) +
+                      ", below which K does not change, got " + metalqr::detail::text(radius));
+}
 
 /// The costs of one sample.
 template <class Scalar>
@@ -126,7 +159,9 @@ GradientEstimate<Backend> estimate_gradient(const Oracle& oracle,
   using Gain = typename Backend::Gain;
   using Scalar = typename Backend::Scalar;
   validate(options);
+  detail::require_gain<Backend>(oracle, K, "K");
   metalqr::detail::require_finite<Backend>(K, "K");
+  detail::require_resolved<Backend>(options.radius, K);
   const Index nu = Backend::rows(K);
   const Index nx = Backend::cols(K);
   const Index d = nu * nx;

@@ -39,7 +39,9 @@ PrintedEstimate<Backend> estimate_as_printed(const Oracle& oracle,
   using ControlMatrix = typename Backend::ControlMatrix;
   using Scalar = typename Backend::Scalar;
   validate(options);
+  detail::require_gain<Backend>(oracle, K, "K");
   metalqr::detail::require_finite<Backend>(K, "K");
+  detail::require_resolved<Backend>(options.radius, K);
   const Index nu = Backend::rows(K);
   const Index nx = Backend::cols(K);
   const Index d = nu * nx;
@@ -112,14 +114,17 @@ struct HessianEstimate {
   Index calls = 0;    ///< oracle calls
   Index used = 0;     ///< samples in the estimate
   Index dropped = 0;  ///< samples left out because a cost was not finite
+  Index shrunk = 0;   ///< samples with a smaller radius
 };
 
 /// Estimates the Hessian of J at K as a d x d matrix from m antithetic samples (Stein's identity of second
 /// order): with c = (J(K+U) + J(K-U) - 2 J(K))/2, M2 = mean(c vec(U) vec(U)'), t = (2d/r^2) mean(c), which
 /// estimates tr H: H = d(d+2)/r^4 M2 - (t/2) I on the sphere, H = d^2/r^4 M2 - (t/2) I for Gaussian
-/// directions. 2 m + 1 calls (3 m if each sample has its own randomness). The relative error falls as
-/// d/sqrt(m); `options.samples` 0 stands for 16 d^2.
-/// @throws InvalidOption if the directions are neither `sphere` nor `gaussian`; as `estimate_gradient`.
+/// directions. 2 m + 1 calls (3 m if each sample has its own randomness), and two for each halving of a
+/// perturbation; a sample shrunk by s counts with c/s^2. The relative error falls as d/sqrt(m);
+/// `options.samples` 0 stands for 16 d^2.
+/// @throws InvalidOption if the directions are neither `sphere` nor `gaussian`, the points not two, or r^4
+/// underflows; as `estimate_gradient`.
 template <MatrixBackend Backend, CostOracle<Backend> Oracle>
 HessianEstimate<Backend> estimate_hessian(
     const Oracle& oracle, const std::type_identity_t<typename Backend::Gain>& K,
@@ -128,7 +133,13 @@ HessianEstimate<Backend> estimate_hessian(
   using Matrix = typename Backend::Matrix;
   using Scalar = typename Backend::Scalar;
   validate(options);
+  detail::require_gain<Backend>(oracle, K, "K");
   metalqr::detail::require_finite<Backend>(K, "K");
+  detail::require_resolved<Backend>(options.radius, K, "radius", 4);
+  if (options.points != Points::two) {
+    throw InvalidOption(std::string("points: expected two for a Hessian, got ") +
+                        (options.points == Points::one ? "one" : "one_with_baseline"));
+  }
   if (options.directions != Directions::sphere && options.directions != Directions::gaussian) {
     throw InvalidOption(std::string("directions: expected sphere or gaussian for a Hessian, got ") +
                         to_string(options.directions));
@@ -142,7 +153,8 @@ HessianEstimate<Backend> estimate_hessian(
   const double moment =
       options.directions == Directions::sphere ? dimension * (dimension + 2) : dimension * dimension;
   const std::vector<Gain> directions =
-      draw_directions<Backend>(options.directions, samples, nu, nx, options.radius, key);
+      draw_directions<Backend>(options.directions, samples, nu, nx, options.radius,
+                               options.shared_directions ? key.with_task(0) : key);
   constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
   constexpr bool random_calls = requires {
     oracle(K, key);
@@ -154,21 +166,21 @@ HessianEstimate<Backend> estimate_hessian(
   for (Index l = 0; l < samples; ++l) {
     const Gain& U = directions[static_cast<std::size_t>(l)];
     const StreamKey own = key.with_sample(static_cast<std::uint64_t>(l));
-    const Gain forward = K + U;
-    const Gain backward = K - U;
-    const Scalar ahead = call<Backend>(oracle, forward, own);
-    const Scalar behind = call<Backend>(oracle, backward, options.common_random_numbers ? own : own.child(1));
-    estimate.calls += 2;
+    const detail::Probe<Scalar> probe = detail::probe<Backend>(oracle, K, U, options, own, base);
+    estimate.calls += probe.calls;
     if (random_calls || l == 0) {
       base = call<Backend>(oracle, K, options.common_random_numbers ? own : own.child(2));
       ++estimate.calls;
     }
-    if (!(ahead < infinity && behind < infinity && base < infinity)) {
+    if (!probe.usable || !(base < infinity)) {
       ++estimate.dropped;
       continue;
     }
     ++estimate.used;
-    const Scalar c = (ahead + behind - Scalar(2) * base) / Scalar(2);
+    estimate.shrunk += probe.scale < Scalar(1) ? 1 : 0;
+    // A second difference over the length of a shrunk perturbation, in units of the whole one.
+    const Scalar c =
+        (probe.ahead + probe.behind - Scalar(2) * base) / (Scalar(2) * probe.scale * probe.scale);
     const Scalar outer = c * static_cast<Scalar>(moment / (squared * squared));
     const Scalar diagonal = c * static_cast<Scalar>(dimension / squared);
     for (Index i = 0; i < d; ++i) {
@@ -213,10 +225,13 @@ HessianProductEstimate<Backend> estimate_hessian_product(
   using Gain = typename Backend::Gain;
   using Scalar = typename Backend::Scalar;
   validate(options);
+  detail::require_gain<Backend>(oracle, K, "K");
   metalqr::detail::require_finite<Backend>(K, "K");
   metalqr::detail::require_shape<Backend>(X, Backend::rows(K), Backend::cols(K), "X");
   metalqr::detail::require_finite<Backend>(X, "X");
-  metalqr::detail::require_option(step >= 0, "step", step, "a positive number, or 0 for the radius");
+  metalqr::detail::require_option(step >= 0 && std::isfinite(step), "step", step,
+                                  "a positive number, or 0 for the radius");
+  if (step > 0) detail::require_resolved<Backend>(step, K, "step");
   const Scalar size = Backend::norm(X);
   HessianProductEstimate<Backend> estimate{.product = Backend::zero_like(K)};
   if (!(size > Scalar(0))) {
