@@ -140,6 +140,18 @@ struct Move {
   typename Backend::Scalar first{};  ///< first t to try
 };
 
+/// A first step along p: value/slope, in which a linear objective would fall to zero, or as far as K is from
+/// zero (as one where K is zero) if the value is not positive.
+template <MatrixBackend Backend>
+typename Backend::Scalar first_step(const typename Backend::Scalar& value,
+                                    const typename Backend::Scalar& slope, const typename Backend::Gain& K,
+                                    const typename Backend::Gain& p) {
+  using Scalar = typename Backend::Scalar;
+  if (value > Scalar(0)) return value / slope;
+  const Scalar size = Backend::norm(K);
+  return (size > Scalar(0) ? size : Scalar(1)) / Backend::norm(p);
+}
+
 /// Chooses direction and first trial of an iteration; learns curvature from G on the way.
 template <MatrixBackend Backend, class Problem>
 Move<Backend> choose_move(DescentState<Backend>& state, const Problem& problem, const StepSize& step,
@@ -163,7 +175,7 @@ Move<Backend> choose_move(DescentState<Backend>& state, const Problem& problem, 
   } else if (step.rule == StepRule::backtracking && state.last_step > Scalar(0)) {
     move.first = static_cast<Scalar>(step.grow) * state.last_step;
   } else if (!constant && !(move.first > Scalar(0))) {
-    move.first = state.at.value / move.slope;
+    move.first = first_step<Backend>(state.at.value, move.slope, state.K, move.p);
   }
   return move;
 }
@@ -250,7 +262,7 @@ SearchResult<typename Backend::Scalar> search_along(Problem& problem, const Step
 /// The quasi-Newton rule learns curvature from G and applies it to p. Where p would lead uphill, rules other
 /// than constant use G. A trial is taken if it is acceptable and, unless the rule is constant, the objective
 /// falls by Armijo's condition; otherwise it is refused and the step is shrunk. A rule other than constant
-/// converges also when the predicted fall t <p, G> is lost in the rounding of the (positive) objective, and
+/// converges also when the predicted fall t <p, G> is lost in the rounding of the objective, and
 /// ends as stalled after three iterations in a row without an acceptable trial.
 template <MatrixBackend Backend, class Problem, class Observer>
 DescentResult<Backend> descend(DescentState<Backend>& state, Problem& problem, const StepSize& step,
@@ -277,7 +289,9 @@ DescentResult<Backend> descend(DescentState<Backend>& state, Problem& problem, c
         break;
       }
       const detail::Move<Backend> move = detail::choose_move(state, problem, step, G);
-      if (!constant && move.first * move.slope <= Backend::epsilon() * state.at.value) {
+      using std::abs;
+      // Written so that a direction of zero, whose automatic first step is infinite, converges too.
+      if (!constant && !(move.first * move.slope > Backend::epsilon() * abs(state.at.value))) {
         status = Status::converged;
         break;
       }

@@ -20,7 +20,7 @@ enum class StepRule {
 struct StepSize {
   StepRule rule = StepRule::backtracking;  ///< kind
   /// First step: the step itself for `constant`; for the others the first trial of the run, where 0 stands
-  /// for J/|G|_F^2, which needs no knowledge of the problem's scale.
+  /// for J/|G|_F^2, which needs no knowledge of the problem's scale (|K|_F/|G|_F where J is not positive).
   double initial = 0;
   double shrink = 0.5;                ///< factor after a refused trial, in (0, 1)
   double grow = 2;                    ///< factor on the last accepted step before the next first trial, >= 1

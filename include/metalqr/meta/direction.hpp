@@ -34,7 +34,8 @@ enum Stage : std::uint64_t {
   outer_stage = 1000,
   curvature_stage = 2000,
   product_stage = 3000,
-  check_stage = 4000
+  check_stage = 4000,
+  inner_stage = 5000  // and on: one for each inner step after the first
 };
 
 template <zeroth_order::Fleet Fleet>
@@ -58,7 +59,7 @@ class TaskStep {
       run_as_printed(K, eta);
     } else {
       Gain g = Backend::zero_like(K);
-      out_.unstable = !gradient(K, 0, g);
+      out_.unstable = !gradient(K, key_, g);
       out_.gradient = g;
       if (options_.order == Order::average) {
         use(g);
@@ -83,7 +84,7 @@ class TaskStep {
     std::vector<Gain> path{K};
     out_.inner_point_unstable = true;  // until the end of the path has a gradient
     for (int s = 0; s < options_.inner_steps; ++s) {
-      if (s > 0 && !gradient(path.back(), static_cast<std::uint64_t>(s), g)) return;
+      if (s > 0 && !gradient(path.back(), point_key(static_cast<std::size_t>(s)), g)) return;
       std::optional<Gain> next = inner_step(path.back(), g, cost, eta);
       if (!next) return;
       path.push_back(std::move(*next));
@@ -94,7 +95,7 @@ class TaskStep {
       use((K - path.back()) / static_cast<Scalar>(eta * options_.inner_steps));
       return;
     }
-    if (!gradient(path.back(), outer_stage, g)) return;
+    if (!gradient(path.back(), key_.child(outer_stage), g)) return;
     out_.inner_point_unstable = false;
     if (options_.order == Order::second && !through_inner_steps(path, eta, g)) return;
     use(g);
@@ -103,7 +104,7 @@ class TaskStep {
   // The chain rule through each inner step, last one first: g <- (I - eta_l H_i) g.
   bool through_inner_steps(const std::vector<Gain>& path, double eta, Gain& g) {
     for (std::size_t s = path.size() - 1; s-- > 0;) {
-      const auto product = fleet_.hessian_product(task_, path[s], g, key_.child(product_stage + s));
+      const auto product = fleet_.hessian_product(task_, path[s], g, point_key(s).child(product_stage));
       out_.calls.curvature += product.calls;
       if (!product.usable) return false;
       g -= static_cast<Scalar>(eta) * product.product;
@@ -111,12 +112,29 @@ class TaskStep {
     return true;
   }
 
-  bool gradient(const Gain& K, std::uint64_t stage, Gain& g) {
-    const auto estimate = fleet_.gradient(task_, K, stage == 0 ? key_ : key_.child(stage));
+  // Key of what is estimated at the point before inner step s.
+  StreamKey point_key(std::size_t s) const { return s == 0 ? key_ : key_.child(inner_stage + s); }
+
+  // Whether perturbations of K are not lost in its rounding, where a diverging step can lead.
+  bool resolves(const Gain& K) const {
+    if (!Backend::is_finite(K)) return false;
+    if constexpr (requires { fleet_.options().radius; }) {
+      return zeroth_order::detail::is_resolved<Backend>(fleet_.options().radius, K);
+    }
+    return true;
+  }
+
+  bool gradient(const Gain& K, const StreamKey& key, Gain& g) {
+    if (!resolves(K)) return false;
+    const auto estimate = fleet_.gradient(task_, K, key);
     out_.calls.probes += estimate.calls;
     out_.unstable_probes += estimate.dropped + estimate.shrunk;
     g = estimate.gradient;
     return estimate.used > 0;
+  }
+
+  static double first_eta(const Scalar& cost, const Gain& K, const Gain& g) {
+    return Backend::to_double(metalqr::detail::first_step<Backend>(cost, Backend::inner(g, g), K, g));
   }
 
   Scalar cost_at(const Gain& K) { return fleet_.cost(task_, K, assessment_key(options_, task_)); }
@@ -131,7 +149,7 @@ class TaskStep {
     }
     const Scalar squared = Backend::inner(g, g);
     if (!(squared > Scalar(0))) return K;
-    if (!(eta > 0)) eta = Backend::to_double(*cost / squared);
+    if (!(eta > 0)) eta = first_eta(*cost, K, g);
     for (int halving = 0; halving < max_halvings; ++halving) {
       const Gain candidate = K - static_cast<Scalar>(eta) * g;
       const Scalar there = cost_at(candidate);
@@ -148,8 +166,8 @@ class TaskStep {
     return std::nullopt;
   }
 
-  // Second order is used only where eta_l lambda_max(H_i(K)) <= 1/2: beyond 1 the meta-gradient points
-  // uphill.
+  // Second order is used only where eta_l lambda_max(H_i(K)) is about 1/2 or below: beyond 1 the
+  // meta-gradient points uphill. One power step an iteration underestimates lambda_max by a percent or so.
   double limited_by_curvature(const Gain& K, const Gain& g, double eta, const std::optional<Scalar>& cost,
                               const Gain* known_direction) {
     const bool known = known_direction != nullptr && Backend::norm(*known_direction) > Scalar(0);
@@ -168,7 +186,7 @@ class TaskStep {
       largest = Backend::to_double(Backend::norm(v));
     }
     out_.curvature_direction = v;
-    if (!(eta > 0) && cost) eta = Backend::to_double(*cost / Backend::inner(g, g));
+    if (!(eta > 0) && cost) eta = first_eta(*cost, K, g);
     if (largest > 0 && (eta * largest > 0.5 || !(eta > 0))) {
       eta = 0.5 / largest;
       ++out_.reductions;
@@ -179,6 +197,8 @@ class TaskStep {
   void run_as_printed(const Gain& K, double eta) {
     if constexpr (requires { fleet_.oracle(task_); }) {
       const auto& estimator = fleet_.options();
+      out_.unstable = !resolves(K);
+      if (out_.unstable) return;
       const auto here = zeroth_order::estimate_as_printed<Backend>(fleet_.oracle(task_), K, estimator, key_,
                                                                    options_.repeat_base_cost);
       count(here.gradient, true);
@@ -186,6 +206,9 @@ class TaskStep {
       if (out_.unstable) return;
       out_.gradient = here.gradient.gradient;
       const Gain inner = K - static_cast<Scalar>(eta) * here.gradient.gradient;
+      out_.inner_step = eta;
+      out_.inner_point_unstable = !resolves(inner);
+      if (out_.inner_point_unstable) return;
       zeroth_order::GradientEstimate<Backend> there;
       if (options_.repeat_base_cost) {
         // The notebooks estimate both quantities at the inner point as well, and use the gradient.
@@ -201,7 +224,6 @@ class TaskStep {
                                                          key_.child(outer_stage));
         count(there, false);
       }
-      out_.inner_step = eta;
       if (there.used == 0) {
         out_.inner_point_unstable = true;
         return;
