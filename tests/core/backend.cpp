@@ -9,6 +9,7 @@
 
 namespace {
 
+using metalqr::DecomposingBackend;
 using metalqr::EigenBackend;
 using metalqr::Index;
 using metalqr::MatrixBackend;
@@ -100,6 +101,35 @@ static_assert(!MatrixBackend<NoFiniteTest>);
 static_assert(!MatrixBackend<NoSolve>);
 static_assert(!MatrixBackend<NoSpdSolve>);
 static_assert(!MatrixBackend<NoCholesky>);
+
+struct NoOuterCongruence : Base {
+  template <class X, class S>
+  static X outer_congruence(const X&, const S&) = delete;
+};
+struct NoZeroState : Base {
+  static StateVector zero_state(Index) = delete;
+};
+struct NoZeroStateMatrix : Base {
+  static StateMatrix zero_state_matrix(Index) = delete;
+};
+struct NoZeroInputMatrix : Base {
+  static InputMatrix zero_input_matrix(Index, Index) = delete;
+};
+struct NoZeroControlMatrix : Base {
+  static ControlMatrix zero_control_matrix(Index) = delete;
+};
+struct NoSchur : Base {
+  template <class X>
+  static Schur<X> real_schur(const X&) = delete;
+};
+static_assert(!MatrixBackend<NoOuterCongruence>);
+static_assert(!MatrixBackend<NoZeroState>);
+static_assert(!MatrixBackend<NoZeroStateMatrix>);
+static_assert(!MatrixBackend<NoZeroInputMatrix>);
+static_assert(!MatrixBackend<NoZeroControlMatrix>);
+static_assert(MatrixBackend<NoSchur>);
+static_assert(!DecomposingBackend<NoSchur>);
+static_assert(DecomposingBackend<EigenBackend<long double, 4, 2>>);
 
 // A backend that returns an expression with references to the arguments.
 struct LazyTranspose : Base {

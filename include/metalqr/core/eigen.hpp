@@ -217,6 +217,6 @@ struct EigenBackend {
   }
 };
 
-static_assert(MatrixBackend<EigenBackend<double>>);
+static_assert(DecomposingBackend<EigenBackend<double>>);
 
 }  // namespace metalqr::inline METALQR_ABI

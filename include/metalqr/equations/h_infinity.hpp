@@ -37,7 +37,7 @@ struct HInfinityNorm {
 namespace detail {
 
 /// G(z) = C (zI - A)^-1 B + D.
-template <MatrixBackend Backend>
+template <DecomposingBackend Backend>
 struct TransferFunction {
   using Scalar = typename Backend::Scalar;
   using Matrix = typename Backend::Matrix;
@@ -135,7 +135,7 @@ struct TransferFunction {
 /// Two-step iteration (Bruinsma and Steinbuch, "A fast algorithm to compute the H-infinity norm of a transfer
 /// function matrix", Syst. Control Lett. 14, 1990), quadratically convergent: O((2n)^3) an iteration.
 /// @throws DimensionMismatch, NotFinite, InvalidOption on bad arguments; NotStabilizing if rho(A) >= 1.
-template <MatrixBackend Backend>
+template <DecomposingBackend Backend>
 HInfinityNorm<typename Backend::Scalar> h_infinity_norm(
     const std::type_identity_t<typename Backend::Matrix>& A,
     const std::type_identity_t<typename Backend::Matrix>& B,

@@ -22,7 +22,7 @@ namespace metalqr::inline METALQR_ABI {
 /// the real Schur form of F. Works whenever no two eigenvalues of F have product 1, so also for an unstable
 /// F: then P is the algebraic solution of the equation and not a sum over time (a cost). About 25 n^3
 /// operations for F, 6 n^3 for each right-hand side.
-template <MatrixBackend Backend>
+template <DecomposingBackend Backend>
 class SchurLyapunov {
  public:
   using Scalar = typename Backend::Scalar;            ///< number type
@@ -96,7 +96,7 @@ class SchurLyapunov {
 /// Solver of P = Q + F'PF and of Sigma = W + F Sigma F' for one stable F: by doubling, and by a Schur form
 /// where doubling does not prove stability (1 - rho near rounding level, or strong transient growth) or
 /// leaves a residual above 1000 n epsilon.
-template <MatrixBackend Backend>
+template <DecomposingBackend Backend>
 class RobustLyapunov {
  public:
   using Scalar = typename Backend::Scalar;            ///< number type

@@ -1,0 +1,277 @@
+// The algorithms on a backend that knows nothing of Eigen: whatever they use of a matrix library is named by
+// the concept.
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include <metalqr/equations/riccati.hpp>
+#include <metalqr/lqr/evaluation.hpp>
+#include <metalqr/lqr/policy_gradient.hpp>
+#include <metalqr/lqr/rollout.hpp>
+#include <metalqr/meta/train.hpp>
+
+#include "support.hpp"
+
+namespace {
+
+using metalqr::Index;
+
+/// Row-major, naive.
+class Plain {
+ public:
+  Plain() = default;
+  Plain(Index rows, Index cols)
+      : rows_(rows), cols_(cols), entries_(static_cast<std::size_t>(rows * cols), 0.0) {}
+
+  Index rows() const { return rows_; }
+  Index cols() const { return cols_; }
+  double& operator()(Index i, Index j) { return entries_[static_cast<std::size_t>(i * cols_ + j)]; }
+  double operator()(Index i, Index j) const { return entries_[static_cast<std::size_t>(i * cols_ + j)]; }
+  const std::vector<double>& entries() const { return entries_; }
+
+  Plain& operator+=(const Plain& y) {
+    for (std::size_t i = 0; i < entries_.size(); ++i) entries_[i] += y.entries_[i];
+    return *this;
+  }
+  Plain& operator-=(const Plain& y) {
+    for (std::size_t i = 0; i < entries_.size(); ++i) entries_[i] -= y.entries_[i];
+    return *this;
+  }
+  friend Plain operator+(Plain x, const Plain& y) { return x += y; }
+  friend Plain operator-(Plain x, const Plain& y) { return x -= y; }
+  friend Plain operator*(double s, Plain x) {
+    for (double& entry : x.entries_) entry *= s;
+    return x;
+  }
+  friend Plain operator*(const Plain& x, double s) { return s * x; }
+  friend Plain operator/(Plain x, double s) {
+    for (double& entry : x.entries_) entry /= s;
+    return x;
+  }
+
+ private:
+  Index rows_ = 0;
+  Index cols_ = 0;
+  std::vector<double> entries_;
+};
+
+/// The least that the library asks for.
+struct OwnBackend {
+  using Scalar = double;
+  using StateMatrix = Plain;
+  using InputMatrix = Plain;
+  using Gain = Plain;
+  using ControlMatrix = Plain;
+  using StateVector = Plain;
+  using ControlVector = Plain;
+  using Matrix = Plain;
+  static constexpr int states = -1;
+  static constexpr int inputs = -1;
+
+  static const char* name() { return "own"; }
+  static double epsilon() { return std::numeric_limits<double>::epsilon(); }
+  static double to_double(double s) { return s; }
+  static Index rows(const Plain& x) { return x.rows(); }
+  static Index cols(const Plain& x) { return x.cols(); }
+
+  static Plain zero_like(const Plain& x) { return {x.rows(), x.cols()}; }
+  static Plain identity_like(const Plain& x) {
+    Plain y(x.rows(), x.cols());
+    for (Index i = 0; i < x.rows(); ++i) y(i, i) = 1;
+    return y;
+  }
+  static Plain zero_state_matrix(Index nx) { return {nx, nx}; }
+  static Plain zero_input_matrix(Index nx, Index nu) { return {nx, nu}; }
+  static Plain zero_gain(Index nu, Index nx) { return {nu, nx}; }
+  static Plain zero_control_matrix(Index nu) { return {nu, nu}; }
+  static Plain zero_state(Index nx) { return {nx, 1}; }
+  static Plain zero_matrix(Index rows, Index cols) { return {rows, cols}; }
+
+  static Plain transpose(const Plain& x) {
+    Plain y(x.cols(), x.rows());
+    for (Index i = 0; i < x.rows(); ++i) {
+      for (Index j = 0; j < x.cols(); ++j) y(j, i) = x(i, j);
+    }
+    return y;
+  }
+  static Plain product(const Plain& x, const Plain& y) {
+    Plain z(x.rows(), y.cols());
+    for (Index i = 0; i < x.rows(); ++i) {
+      for (Index k = 0; k < x.cols(); ++k) {
+        for (Index j = 0; j < y.cols(); ++j) z(i, j) += x(i, k) * y(k, j);
+      }
+    }
+    return z;
+  }
+  static Plain transpose_product(const Plain& x, const Plain& y) { return product(transpose(x), y); }
+  static Plain product_transpose(const Plain& x, const Plain& y) { return product(x, transpose(y)); }
+  static Plain congruence(const Plain& x, const Plain& s) { return transpose_product(x, product(s, x)); }
+  static Plain outer_congruence(const Plain& x, const Plain& s) {
+    return product_transpose(product(x, s), x);
+  }
+  static Plain symmetrised(const Plain& x) { return 0.5 * (x + transpose(x)); }
+
+  static double trace(const Plain& x) {
+    double sum = 0;
+    for (Index i = 0; i < x.rows(); ++i) sum += x(i, i);
+    return sum;
+  }
+  static double inner(const Plain& x, const Plain& y) {
+    double sum = 0;
+    for (std::size_t i = 0; i < x.entries().size(); ++i) sum += x.entries()[i] * y.entries()[i];
+    return sum;
+  }
+  static double norm(const Plain& x) { return std::sqrt(inner(x, x)); }
+  static double max_abs(const Plain& x) {
+    double largest = 0;
+    for (const double entry : x.entries()) largest = std::max(largest, std::abs(entry));
+    return largest;
+  }
+  static bool is_finite(const Plain& x) {
+    return std::all_of(x.entries().begin(), x.entries().end(), [](double e) { return std::isfinite(e); });
+  }
+
+  /// Gauss-Jordan elimination with partial pivoting.
+  static Plain solve(Plain x, Plain y) {
+    const Index n = x.rows();
+    for (Index k = 0; k < n; ++k) {
+      Index pivot = k;
+      for (Index i = k + 1; i < n; ++i) {
+        if (std::abs(x(i, k)) > std::abs(x(pivot, k))) pivot = i;
+      }
+      for (Index j = 0; j < n; ++j) std::swap(x(k, j), x(pivot, j));
+      for (Index j = 0; j < y.cols(); ++j) std::swap(y(k, j), y(pivot, j));
+      for (Index i = 0; i < n; ++i) {
+        if (i == k) continue;
+        const double factor = x(i, k) / x(k, k);
+        for (Index j = k; j < n; ++j) x(i, j) -= factor * x(k, j);
+        for (Index j = 0; j < y.cols(); ++j) y(i, j) -= factor * y(k, j);
+      }
+    }
+    for (Index i = 0; i < n; ++i) {
+      for (Index j = 0; j < y.cols(); ++j) y(i, j) /= x(i, i);
+    }
+    return y;
+  }
+  static Plain solve_spd(const Plain& x, const Plain& y) { return solve(x, y); }
+  /// By the pivots of Cholesky's factorisation.
+  static bool is_positive_definite(const Plain& x) {
+    Plain L(x.rows(), x.cols());
+    for (Index j = 0; j < x.rows(); ++j) {
+      double pivot = x(j, j);
+      for (Index k = 0; k < j; ++k) pivot -= L(j, k) * L(j, k);
+      if (!(pivot > 0)) return false;
+      L(j, j) = std::sqrt(pivot);
+      for (Index i = j + 1; i < x.rows(); ++i) {
+        double entry = x(i, j);
+        for (Index k = 0; k < j; ++k) entry -= L(i, k) * L(j, k);
+        L(i, j) = entry / L(j, j);
+      }
+    }
+    return true;
+  }
+};
+
+static_assert(metalqr::MatrixBackend<OwnBackend>);
+static_assert(!metalqr::DecomposingBackend<OwnBackend>);
+
+using test::Backend;
+using test::Dense;
+using test::gain;
+using test::relative_error;
+
+const Dense A{{1.02, 0.3}, {-0.1, 0.95}};
+const Dense B{{0.1, 1}, {0.8, 0.2}};
+const Dense Q{{2, 0.3}, {0.3, 1}};
+const Dense R{{1, 0.1}, {0.1, 0.5}};
+const Dense Sigma0{{1, -0.2}, {-0.2, 0.6}};
+const Dense K0{{0.1, 0.5}, {0.5, 0.3}};
+const Dense X{{1, -2}, {0.5, 0.25}};
+
+/// All matrices are 2 x 2.
+template <class AnyBackend>
+metalqr::Task<AnyBackend> task(double shift = 0) {
+  return test::make_task<AnyBackend>({A + shift * Dense{{1, 0}, {0, 0}}, B, Q, R, Sigma0});
+}
+
+template <class Matrix>
+Dense dense_of(const Matrix& x) {
+  Dense y(x.rows(), x.cols());
+  for (Index i = 0; i < y.rows; ++i) {
+    for (Index j = 0; j < y.cols; ++j) y(i, j) = x(i, j);
+  }
+  return y;
+}
+
+template <class Mine, class Theirs>
+void check_same(const Mine& mine, const Theirs& theirs) {
+  CHECK(relative_error(dense_of(mine), dense_of(theirs)) < 1e-10);
+}
+
+}  // namespace
+
+TEST_CASE("cost, gradient and Hessian on a backend of one's own") {
+  const auto mine_task = task<OwnBackend>();
+  const auto theirs_task = task<Backend>();
+  const metalqr::Evaluation<OwnBackend> mine(mine_task, gain<OwnBackend>(K0));
+  const metalqr::Evaluation<Backend> theirs(theirs_task, gain<Backend>(K0));
+  CHECK(relative_error(mine.cost(), theirs.cost()) < 1e-10);
+  CHECK(relative_error(mine.spectral_radius(), theirs.spectral_radius()) < 1e-10);
+  CHECK(relative_error(metalqr::cost(mine_task, gain<OwnBackend>(K0)), theirs.cost()) < 1e-10);
+  check_same(mine.gradient(), theirs.gradient());
+  check_same(mine.natural_gradient(), theirs.natural_gradient());
+  check_same(mine.gauss_newton_direction(), theirs.gauss_newton_direction());
+  check_same(mine.hessian(gain<OwnBackend>(X)), theirs.hessian(gain<Backend>(X)));
+  check_same(mine.paper_hessian(gain<OwnBackend>(X)), theirs.paper_hessian(gain<Backend>(X)));
+  check_same(mine.hessian_matrix(), theirs.hessian_matrix());
+}
+
+TEST_CASE("the Riccati equation on a backend of one's own") {
+  const auto mine = task<OwnBackend>();
+  const auto theirs = task<Backend>();
+  const auto own = metalqr::solve_dare<OwnBackend>(mine.A(), mine.B(), mine.Q(), mine.R());
+  const auto expected = metalqr::solve_dare<Backend>(theirs.A(), theirs.B(), theirs.Q(), theirs.R());
+  check_same(own.value, expected.value);
+  check_same(own.gain, expected.gain);
+  CHECK(own.status == metalqr::Status::converged);
+}
+
+TEST_CASE("policy gradient on a backend of one's own") {
+  for (const auto& step : {metalqr::backtracking(), metalqr::quasi_newton()}) {
+    const metalqr::PolicyGradientOptions options{.step = step, .iterations = 8};
+    const auto mine = metalqr::policy_gradient(task<OwnBackend>(), gain<OwnBackend>(K0), options);
+    const auto theirs = metalqr::policy_gradient(task<Backend>(), gain<Backend>(K0), options);
+    check_same(mine.gain, theirs.gain);
+    CHECK(relative_error(mine.value, theirs.value) < 1e-10);
+  }
+}
+
+TEST_CASE("rollouts on a backend of one's own") {
+  const auto mine_task = task<OwnBackend>();
+  metalqr::Stream mine_stream = test::stream(1);
+  metalqr::Stream theirs_stream = test::stream(1);
+  const auto x = metalqr::GaussianState<OwnBackend>(mine_task.Sigma0()).sample(mine_stream);
+  const auto y = metalqr::GaussianState<Backend>(task<Backend>().Sigma0()).sample(theirs_stream);
+  check_same(x, y);
+  const auto mine = metalqr::rollout(mine_task, gain<OwnBackend>(K0), x, 20);
+  const auto theirs = metalqr::rollout(task<Backend>(), gain<Backend>(K0), y, 20);
+  CHECK(relative_error(mine.cost, theirs.cost) < 1e-10);
+  check_same(mine.states.back(), theirs.states.back());
+}
+
+TEST_CASE("meta-training on a backend of one's own") {
+  const std::vector<metalqr::Task<OwnBackend>> mine_tasks{task<OwnBackend>(), task<OwnBackend>(0.05)};
+  const std::vector<metalqr::Task<Backend>> theirs_tasks{task<Backend>(), task<Backend>(0.05)};
+  const metalqr::meta::Options options{.iterations = 5, .seed = 1};
+  const auto mine = metalqr::meta::train_with_models(mine_tasks, gain<OwnBackend>(K0), options);
+  const auto theirs = metalqr::meta::train_with_models(theirs_tasks, gain<Backend>(K0), options);
+  check_same(mine.gain, theirs.gain);
+  // Estimates divide differences of costs by the radius, which amplifies rounding.
+  const auto estimated = metalqr::meta::train(mine_tasks, gain<OwnBackend>(K0), options);
+  const auto expected = metalqr::meta::train(theirs_tasks, gain<Backend>(K0), options);
+  CHECK(relative_error(dense_of(estimated.gain), dense_of(expected.gain)) < 1e-10);
+}
