@@ -235,3 +235,53 @@ TEST_CASE("bad starts and options of adaptation are refused by name") {
           adapt(task, random_gain(), {.estimator = {.radius = 0}});
         }) == "radius: expected a positive number, got 0");
 }
+
+TEST_CASE("a start of another shape than the plant is refused as start, by oracles and tasks") {
+  const auto task = test::nominal<Dynamic>(Start::code);
+  for (const bool guard : {true, false}) {
+    AdaptOptions options = meta::published_adaptation();
+    options.guard = guard;
+    const Dynamic::Gain wrong = Dynamic::zero_gain(2, 5);
+    const std::string expected = "start: expected shape 2x4, got 2x5";
+    CHECK(test::message_of<metalqr::DimensionMismatch>(
+              [&] { meta::adapt<Dynamic>(zo::ExactCost<Dynamic>(task), wrong, options); }) == expected);
+    CHECK(test::message_of<metalqr::DimensionMismatch>([&] { meta::adapt(task, wrong, options); }) ==
+          expected);
+  }
+}
+
+TEST_CASE("adaptation asks the user's oracle itself, which need not be copyable") {
+  const OneTask task = test::nominal(Start::code);
+  struct Plant {
+    explicit Plant(const OneTask& t) : task(&t) {}
+    Plant(const Plant&) = delete;
+    Plant& operator=(const Plant&) = delete;
+    double operator()(const Gain& K) const { return cost(*task, K); }
+    const OneTask* task;
+  };
+  const Plant plant(task);
+  const auto result = meta::adapt<Boeing>(plant, random_gain(), {.iterations = 3});
+  CHECK(test::same(result.gain, adapt(task, random_gain(), {.iterations = 3}).gain));
+}
+
+TEST_CASE("adaptation to a cost shifted below zero reaches the same optimum") {
+  const OneTask task = test::nominal(Start::code);
+  for (const double shift : {0.0, 50.0, 1000.0}) {
+    const auto result = meta::adapt<Boeing>([&](const Gain& K) { return cost(task, K) - shift; },
+                                            random_gain(), {.iterations = 40});
+    CAPTURE(shift, result.iterations);
+    CHECK(own_gap(task, result.gain) < 1e-4);
+  }
+}
+
+TEST_CASE("adaptation on a flat cost stays where it is and says converged") {
+  for (const double value : {1.0, 0.0, -1.0}) {
+    for (const auto& step : {metalqr::quasi_newton(), metalqr::backtracking()}) {
+      const auto result =
+          meta::adapt<Boeing>([value](const Gain&) { return value; }, random_gain(), {.step = step});
+      CHECK(result.status == Status::converged);
+      CHECK(result.iterations == 0);
+      CHECK(test::same(result.gain, random_gain()));
+    }
+  }
+}

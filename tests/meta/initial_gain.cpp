@@ -137,3 +137,18 @@ TEST_CASE("bad starts and options of the search are refused by name") {
   CHECK_THROWS_AS(find(oracle, zero, {.first_discount = 0.9}), metalqr::NotStabilizable);
   CHECK_THROWS_AS(find(oracle, zero, {.max_rounds = 1}), metalqr::NotStabilizable);
 }
+
+TEST_CASE(
+    "a random oracle that contradicts itself about stability, and a start without entries, are errors") {
+  const Task task = metalqr::systems::modified_boeing<Backend>();
+  const metalqr::StreamKey asked_first = metalqr::StreamKey{}.child(0);
+  const auto fickle = [&](const Gain& K, double discount, const metalqr::StreamKey& key) {
+    return key.seed == asked_first.seed ? cost(task.with_discount(discount), K)
+                                        : std::numeric_limits<double>::infinity();
+  };
+  CHECK_THROWS_AS(meta::find_initial_gain<Backend>(fickle, Backend::zero_gain(2, 4)),
+                  metalqr::NotStabilizing);
+  CHECK_THAT(test::message_of<metalqr::DimensionMismatch>(
+                 [&] { meta::find_initial_gain<Backend>(fickle, Backend::zero_gain(0, 0)); }),
+             Catch::Matchers::ContainsSubstring("start: expected at least one row"));
+}

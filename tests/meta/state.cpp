@@ -187,3 +187,62 @@ TEST_CASE("every oracle call is reported, whatever it was for") {
     CHECK(last > 0);
   }
 }
+
+TEST_CASE("a state that does not fit the fleet is refused by name") {
+  using Dynamic = test::Backend;
+  const auto tasks = test::fleet<Dynamic>(Start::code, 26, 3);
+  const zo::ModelFleet<Dynamic> fleet(tasks);
+  const std::vector<metalqr::Task<Dynamic>> more = test::fleet<Dynamic>(Start::code, 26, 5);
+  const std::vector<metalqr::Task<Dynamic>> fewer(tasks.begin(), tasks.begin() + 2);
+  const Options options{.order = Order::second, .iterations = 8};
+  using State = meta::State<Dynamic>;
+  State good;
+  good.descent.K = test::first_gain<Dynamic>();
+  Options part = options;
+  part.iterations = 4;
+  meta::resume(fleet, good, part);
+  REQUIRE(good.start_costs.size() == 3);
+  REQUIRE(good.curvature_directions.size() == 3);
+  REQUIRE_FALSE(good.descent.pairs.empty());
+  for (const auto& others : {more, fewer}) {
+    State state = good;
+    const zo::ModelFleet<Dynamic> other(others);
+    CHECK(test::message_of<metalqr::InvalidOption>([&] { meta::resume(other, state, options); }) ==
+          "state.start_costs: expected one entry for each of the fleet's " + std::to_string(others.size()) +
+              " tasks, got 3");
+  }
+  const auto refusal = [&](const auto& spoil, auto exception) {
+    State state = good;
+    spoil(state);
+    return test::message_of<decltype(exception)>([&] { meta::resume(fleet, state, options); });
+  };
+  const metalqr::DimensionMismatch shape("");
+  const metalqr::InvalidOption option("");
+  const Dynamic::Gain wrong = Dynamic::zero_gain(3, 4);
+  const std::string got = ": expected shape 2x4, got 3x4";
+  CHECK(refusal([&](State& s) { s.descent.K = wrong; }, shape) == "state.descent.K" + got);
+  CHECK(refusal([&](State& s) { s.descent.previous_K = wrong; }, shape) == "state.descent.previous_K" + got);
+  CHECK(refusal([&](State& s) { s.descent.previous_direction = wrong; }, shape) ==
+        "state.descent.previous_direction" + got);
+  CHECK(refusal([&](State& s) { s.descent.pairs.back().step = wrong; }, shape) ==
+        "state.descent.pairs" + got);
+  CHECK(refusal([&](State& s) { s.descent.pairs.front().change = wrong; }, shape) ==
+        "state.descent.pairs" + got);
+  CHECK(refusal([&](State& s) { s.curvature_directions[1] = wrong; }, shape) ==
+        "state.curvature_directions" + got);
+  CHECK(refusal([](State& s) { s.costs.pop_back(); }, option).rfind("state.costs: expected one entry", 0) ==
+        0);
+  CHECK(refusal([](State& s) { s.curvature_directions.pop_back(); }, option)
+            .rfind("state.curvature_directions: expected one entry", 0) == 0);
+  CHECK(refusal([](State& s) { s.start_costs.clear(); }, option).rfind("state.start_costs: expected", 0) ==
+        0);
+  CHECK(refusal([](State& s) { s.descent.iteration = -1; }, option) ==
+        "state.descent.iteration: expected a number >= 0, got -1");
+  CHECK(refusal([](State& s) { s.descent.K(0, 0) = std::nan(""); }, metalqr::NotFinite(""))
+            .rfind("state.descent.K: expected finite entries", 0) == 0);
+  State empty;
+  CHECK(test::message_of<metalqr::DimensionMismatch>([&] { meta::resume(fleet, empty, options); }) ==
+        "state.descent.K: expected shape 2x4, got 0x0");
+  State state = good;
+  CHECK(meta::resume(fleet, state, options).iterations == 8);
+}

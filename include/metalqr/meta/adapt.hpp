@@ -4,16 +4,16 @@
 /// Adaptation of a gain to one plant, which may be unseen.
 
 #include <cstdint>
+#include <span>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <metalqr/meta/train.hpp>
 
 namespace metalqr::inline METALQR_ABI::meta {
 
-/// Options of adaptation: model-free policy gradient on one plant. The default is backtracking on orthonormal
-/// blocks with the guard, which never ends above the cost at its start.
+/// Options of adaptation: model-free policy gradient on one plant. The default is quasi-Newton steps, found
+/// by backtracking, on orthonormal blocks with the guard, which never ends above the cost at its start.
 struct AdaptOptions {
   int iterations = 20;                                                 ///< cap
   StepSize step = quasi_newton();                                      ///< step rule
@@ -47,28 +47,31 @@ inline AdaptOptions published_adaptation_from_random_gain() {
 
 /// Adapts the gain `start` (n_u x n_x), which must stabilise the plant, by policy gradient on its cost
 /// oracle. It is `train` on a fleet of one with `Order::average`; the observer is the same.
-/// @throws InvalidOption; DimensionMismatch, NotFinite for a bad start; NotStabilizing if its cost is
+/// @throws InvalidOption; DimensionMismatch (where the oracle knows its plant's shape: not for a lambda),
+/// NotFinite for a bad start; NotStabilizing if its cost is
 /// infinite.
 template <MatrixBackend Backend, zeroth_order::CostOracle<Backend> Oracle, class Observer = NoObserver>
 Result<Backend> adapt(const Oracle& oracle, const std::type_identity_t<typename Backend::Gain>& start,
                       const AdaptOptions& options = {}, Observer&& observer = {}) {
-  const std::vector<Oracle> oracles{oracle};
-  return train<Backend>(oracles, start,
-                        {.order = Order::average,
-                         .iterations = options.iterations,
-                         .outer = options.step,
-                         .estimator = options.estimator,
-                         .guard = options.guard,
-                         .tolerance = options.tolerance,
-                         .seed = options.seed},
-                        std::forward<Observer>(observer));
+  zeroth_order::detail::require_gain<Backend>(oracle, start, "start");
+  metalqr::detail::require_finite<Backend>(start, "start");
+  const zeroth_order::OracleFleet<Backend, Oracle> fleet(std::span<const Oracle>(&oracle, 1),
+                                                         options.estimator);
+  return train(fleet, start,
+               {.order = Order::average,
+                .iterations = options.iterations,
+                .outer = options.step,
+                .estimator = options.estimator,
+                .guard = options.guard,
+                .tolerance = options.tolerance,
+                .seed = options.seed},
+               std::forward<Observer>(observer));
 }
 
 /// Adapts to a task, which serves as an exact cost oracle and nothing else.
 template <MatrixBackend Backend, class Observer = NoObserver>
 Result<Backend> adapt(const Task<Backend>& task, const std::type_identity_t<typename Backend::Gain>& start,
                       const AdaptOptions& options = {}, Observer&& observer = {}) {
-  metalqr::detail::require_shape<Backend>(start, task.nu(), task.nx(), "start");
   return adapt<Backend>(zeroth_order::ExactCost<Backend>(task), start, options,
                         std::forward<Observer>(observer));
 }

@@ -25,7 +25,9 @@ concept DiscountedOracle = requires(const T& oracle, const typename Backend::Gai
 /// A gain that stabilises the plant behind `oracle`, found model-free by discount annealing (see
 /// `anneal_discount`) from the gain `start` (n_u x n_x; zeros are fine). Between two rises of the discount
 /// the gain is adapted with `options` (quasi-Newton steps on orthonormal blocks, five of them, by default).
-/// @throws NotStabilizable if the discount does not reach 1; InvalidOption, NotFinite.
+/// @throws NotStabilizable if the discount does not reach 1; NotStabilizing if a random oracle calls a gain
+/// unstable that it called stable before; InvalidOption, DimensionMismatch (a start without entries),
+/// NotFinite.
 template <MatrixBackend Backend, DiscountedOracle<Backend> Oracle>
 InitialGain<Backend> find_initial_gain(const Oracle& oracle,
                                        const std::type_identity_t<typename Backend::Gain>& start,
@@ -33,6 +35,7 @@ InitialGain<Backend> find_initial_gain(const Oracle& oracle,
                                        const AdaptOptions& options = {.iterations = 5,
                                                                       .step = quasi_newton()}) {
   using Gain = typename Backend::Gain;
+  metalqr::detail::require_shape<Backend>(start, Backend::rows(start), Backend::cols(start), "start");
   metalqr::detail::require_finite<Backend>(start, "start");
   const auto at = [&oracle](const Gain& K, double discount, const StreamKey& key) ->
       typename Backend::Scalar {

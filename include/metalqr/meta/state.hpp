@@ -3,6 +3,8 @@
 /// @file
 /// What a meta-training run carries along, reports and returns.
 
+#include <cstddef>
+#include <string>
 #include <vector>
 
 #include <metalqr/lqr/descent.hpp>
@@ -26,6 +28,44 @@ struct State {
   int reduced_inner_steps = 0;   ///< halvings of an inner step, or reductions by its curvature
   int unstable_probes = 0;       ///< perturbed gains without a finite cost
 };
+
+namespace detail {
+
+/// Throws `DimensionMismatch` or `InvalidOption` naming the state unless `state` can be that of a run on
+/// `tasks` tasks; `assessed`: that run compares costs.
+template <class Backend>
+void validate(const State<Backend>& state, std::size_t tasks, bool assessed) {
+  const typename Backend::Gain& K = state.descent.K;
+  const auto require_like_K = [&K](const typename Backend::Gain& X, const char* name) {
+    metalqr::detail::require_shape<Backend>(X, Backend::rows(K), Backend::cols(K), name);
+  };
+  const auto require_length = [tasks](std::size_t length, const char* name) {
+    if (length == 0 || length == tasks) return;
+    throw InvalidOption(std::string(name) + ": expected one entry for each of the fleet's " +
+                        std::to_string(tasks) + " tasks, got " + std::to_string(length));
+  };
+  metalqr::detail::require_option(state.descent.iteration >= 0, "state.descent.iteration",
+                                  state.descent.iteration, "a number >= 0");
+  require_length(state.start_costs.size(), "state.start_costs");
+  require_length(state.costs.size(), "state.costs");
+  require_length(state.curvature_directions.size(), "state.curvature_directions");
+  for (const auto& X : state.curvature_directions) require_like_K(X, "state.curvature_directions");
+  if (state.descent.has_previous) {
+    require_like_K(state.descent.previous_K, "state.descent.previous_K");
+    require_like_K(state.descent.previous_direction, "state.descent.previous_direction");
+  }
+  for (const auto& pair : state.descent.pairs) {
+    require_like_K(pair.step, "state.descent.pairs");
+    require_like_K(pair.change, "state.descent.pairs");
+  }
+  if (assessed && state.descent.iteration > 0 && state.start_costs.empty()) {
+    throw InvalidOption(
+        "state.start_costs: expected the costs at the start, which the guard or the step rule compares with, "
+        "got none");
+  }
+}
+
+}  // namespace detail
 
 /// One outer iteration.
 template <class Backend>

@@ -179,12 +179,24 @@ class MetaProblem {
 }  // namespace detail
 
 /// Continues a run from `state` for at most `options.iterations` iterations in total; the result and the
-/// state are bitwise those of a run that was never interrupted.
+/// state are bitwise those of a run that was never interrupted. Fleet and options other than `iterations` are
+/// those that the state comes from.
+/// @throws DimensionMismatch, NotFinite or InvalidOption naming the state if its gains or lists do not fit
+/// the fleet or it lacks the costs at the start; otherwise as `train`.
 template <zeroth_order::Fleet Fleet, class Observer = NoObserver>
 Result<typename Fleet::Backend> resume(const Fleet& fleet, State<typename Fleet::Backend>& state,
                                        const Options& options, Observer&& observer = {}) {
   using Backend = typename Fleet::Backend;
   validate(options);
+  const typename Backend::Gain& K = state.descent.K;
+  zeroth_order::detail::require_gain<Backend>(fleet, K, "state.descent.K");
+  metalqr::detail::require_finite<Backend>(K, "state.descent.K");
+  detail::validate(state, fleet.size(), options.guard || options.outer.rule != StepRule::constant);
+  if constexpr (requires { fleet.options().radius; }) {
+    if (state.descent.iteration == 0) {
+      zeroth_order::detail::require_resolved<Backend>(fleet.options().radius, K);
+    }
+  }
   detail::MetaProblem<Fleet> problem(fleet, options, state);
   Result<Backend> result;
   const auto record = [&](const DescentInfo<Backend>& info) {
@@ -219,13 +231,15 @@ Result<typename Fleet::Backend> resume(const Fleet& fleet, State<typename Fleet:
 /// alone, seed included, not on the number of threads. Without guard and with a constant step, the
 /// costs are not assessed: the run ends as unstable when a task is found lost because none of its probes has
 /// a finite cost, or when no task has a stable inner point.
-/// @throws InvalidOption; DimensionMismatch, NotFinite for a bad K0; NotStabilizing if the cost of a task at
+/// @throws InvalidOption; DimensionMismatch (where the fleet knows its plants' shape: not for lambdas),
+/// NotFinite for a bad K0; NotStabilizing if the cost of a task at
 /// K0 is not finite.
 template <zeroth_order::Fleet Fleet, class Observer = NoObserver>
 Result<typename Fleet::Backend> train(const Fleet& fleet,
                                       const std::type_identity_t<typename Fleet::Backend::Gain>& K0,
                                       const Options& options = {}, Observer&& observer = {}) {
   using Backend = typename Fleet::Backend;
+  zeroth_order::detail::require_gain<Backend>(fleet, K0, "K0");
   metalqr::detail::require_finite<Backend>(K0, "K0");
   State<Backend> state;
   state.descent.K = K0;
@@ -249,7 +263,6 @@ Result<systems::BackendOf<Tasks>> train(const Tasks& tasks,
                                         const Options& options = {}, Observer&& observer = {}) {
   using Backend = systems::BackendOf<Tasks>;
   const auto fleet = systems::checked_fleet(tasks);
-  metalqr::detail::require_shape<Backend>(K0, fleet[0].nu(), fleet[0].nx(), "K0");
   const std::vector<zeroth_order::ExactCost<Backend>> oracles(fleet.begin(), fleet.end());
   return train<Backend>(oracles, K0, options, std::forward<Observer>(observer));
 }
@@ -261,8 +274,6 @@ Result<systems::BackendOf<Tasks>> train_with_models(const Tasks& tasks,
                                                     const Options& options = {}, Observer&& observer = {}) {
   using Backend = systems::BackendOf<Tasks>;
   const zeroth_order::ModelFleet<Backend> fleet(tasks);
-  metalqr::detail::require_shape<Backend>(K0, systems::checked_fleet(tasks)[0].nu(),
-                                          systems::checked_fleet(tasks)[0].nx(), "K0");
   return train(fleet, K0, options, std::forward<Observer>(observer));
 }
 

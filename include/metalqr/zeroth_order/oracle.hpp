@@ -132,7 +132,7 @@ struct RolloutOptions {
 /// The average cost of simulated rollouts over a finite horizon, with random initial states and process
 /// noise: what a real plant would give. It is finite at gains that destabilise slowly, and over a few steps
 /// at gains that destabilise fast: a guard that relies on it is as good as its horizon is long (over 3 steps
-/// most of the gains trained on the modified Boeing plant are unstable, over 10 steps none of 10 were).
+/// all of 20 gains trained on the modified Boeing plant were unstable, over 10 steps none).
 template <MatrixBackend Backend>
 class RolloutCost {
  public:
