@@ -320,6 +320,18 @@ TEST_CASE("scaling the costs or the initial state by a power of two scales every
   }
 }
 
+TEST_CASE("the scale of the gradient is the size of the terms whose difference it is") {
+  for (const auto& [task, K] : random_problems(12, 0.95, 25)) {
+    const Task from = test::make_task<Backend>(task);
+    const Evaluation at(from, test::gain(K));
+    const Dense F = task.closed_loop(K);
+    const long double expected =
+        (norm(task.R * K) + norm(transpose(task.B) * task.P(K) * F)) * norm(dense(at.Sigma()));
+    CHECK(relative_error(at.gradient_scale(), expected) < 1e-11);
+    CHECK(Backend::norm(at.gradient()) <= 2 * (1 + 1e-12) * at.gradient_scale());
+  }
+}
+
 TEST_CASE("the natural gradient is the gradient times Sigma^-1, Gauss-Newton also times (R + B'PB)^-1") {
   for (const auto& [task, K] : random_problems(30, 0.9, 10)) {
     const Task from = test::make_task<Backend>(task);

@@ -158,6 +158,14 @@ class Evaluation {
     return once(gradient_,
                 [this] { return finite(Gain(Scalar(2) * Backend::product(E(), Sigma())), "gradient"); });
   }
+  /// (|RK|_F + |B'PF|_F) |Sigma|_F: the size of the terms whose difference the gradient is, so that rounding
+  /// leaves about epsilon times this of a gradient that vanishes.
+  Scalar gradient_scale() const {
+    const Gain RK = Backend::product(task_->R(), K_);
+    const Gain BPF = RK - E();
+    return finite_number((Backend::norm(RK) + Backend::norm(BPF)) * Backend::norm(Sigma()),
+                         "scale of the gradient");
+  }
   /// 2 E = (grad J) Sigma^-1: the natural gradient (Kakade 2001; Fazel et al. 2018, section 3).
   Gain natural_gradient() const { return Scalar(2) * E(); }
   /// 2 (R + B'PB)^-1 E: the Gauss-Newton direction; a step of 1/2 is policy iteration (Fazel et al. 2018,

@@ -23,7 +23,7 @@ struct PolicyGradientOptions {
   Direction direction = Direction::gradient;  ///< what to descend along
   StepSize step{};                            ///< how far
   int iterations = 1000;                      ///< cap
-  double tolerance = 1e-10;  ///< ends when |grad J|_F <= tolerance * (|RK|_F + |B'PF|_F) |Sigma|_F
+  double tolerance = 1e-10;  ///< ends when |grad J|_F <= tolerance * `Evaluation::gradient_scale`
 };
 
 namespace detail {
@@ -44,11 +44,7 @@ class ExactDescentProblem {
   }
   Gain direction(const Gain& K, int /*iteration*/) {
     const Evaluation<Backend> at(task_, K);
-    const Gain RK = Backend::product(task_.R(), K);
-    const Gain BPF = RK - at.E();
-    small_ = Backend::norm(at.gradient()) <= static_cast<Scalar>(options_.tolerance) *
-                                                 (Backend::norm(RK) + Backend::norm(BPF)) *
-                                                 Backend::norm(at.Sigma());
+    small_ = Backend::norm(at.gradient()) <= static_cast<Scalar>(options_.tolerance) * at.gradient_scale();
     switch (options_.direction) {
       case Direction::natural:
         scaled_ = at.natural_gradient();

@@ -50,14 +50,6 @@ struct MamlOptimum {
 
 namespace detail {
 
-/// |RK|_F + |B'PF|_F times |Sigma|_F: the size of the terms whose difference is the gradient.
-template <MatrixBackend Backend>
-typename Backend::Scalar gradient_scale(const Task<Backend>& task, const Evaluation<Backend>& at) {
-  const typename Backend::Gain RK = Backend::product(task.R(), at.K());
-  const typename Backend::Gain BPF = RK - at.E();
-  return (Backend::norm(RK) + Backend::norm(BPF)) * Backend::norm(at.Sigma());
-}
-
 /// The Gauss-Newton part of the Hessian, X -> 2 (R + B'PB) X Sigma, as a d x d matrix.
 template <MatrixBackend Backend>
 typename Backend::Matrix gauss_newton_matrix(const Evaluation<Backend>& at) {
@@ -100,7 +92,7 @@ class AverageProblem {
     for (const auto& task : fleet_) {
       const Evaluation<Backend> at(task, K);
       model.gradient += weight_ * at.gradient();
-      model.scale += weight_ * gradient_scale(task, at);
+      model.scale += weight_ * at.gradient_scale();
       model.hessian += weight_ * at.hessian_matrix();
       model.gauss_newton += weight_ * gauss_newton_matrix(at);
     }
@@ -134,7 +126,7 @@ class MamlProblem {
     for (const auto& task : fleet_) {
       const Evaluation<Backend> at(task, K);
       const Evaluation<Backend> at_inner(task, inner(at));
-      model.scale += weight_ * gradient_scale(task, at_inner);
+      model.scale += weight_ * at_inner.gradient_scale();
       const Matrix H = at.hessian_matrix();
       const Matrix T = Backend::identity_like(H) - static_cast<Scalar>(eta_l_) * H;
       model.gauss_newton += weight_ * Backend::congruence(T, gauss_newton_matrix(at_inner));
