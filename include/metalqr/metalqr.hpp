@@ -30,6 +30,7 @@
 #include <metalqr/lqr/initial_gain.hpp>
 #include <metalqr/lqr/optimal_gain.hpp>
 #include <metalqr/lqr/policy_gradient.hpp>
+#include <metalqr/lqr/quasi_newton.hpp>
 #include <metalqr/lqr/rollout.hpp>
 #include <metalqr/lqr/step_size.hpp>
 #include <metalqr/lqr/task.hpp>

@@ -22,7 +22,6 @@ using test::Index;
 using test::relative_error;
 using Gain = Backend::Gain;
 using Info = metalqr::DescentInfo<Backend>;
-using Pair = metalqr::CurvaturePair<Backend>;
 using Result = metalqr::DescentResult<Backend>;
 using State = metalqr::DescentState<Backend>;
 
@@ -105,33 +104,6 @@ const std::vector<StepSize>& rules() {
   static const std::vector<StepSize> all{metalqr::constant_step(0.015), metalqr::backtracking(),
                                          metalqr::quasi_newton()};
   return all;
-}
-
-/// The BFGS approximation of the inverse Hessian as a full matrix (Nocedal and Wright, eq. 6.17), from the
-/// scaled identity.
-Dense inverse_hessian(const std::vector<Pair>& pairs) {
-  const Dense s_last = stacked(pairs.back().step);
-  const Dense y_last = stacked(pairs.back().change);
-  const Index d = s_last.rows;
-  Dense H = (inner(s_last, y_last) / inner(y_last, y_last)) * test::identity(d);
-  for (const Pair& pair : pairs) {
-    const Dense s = stacked(pair.step);
-    const Dense y = stacked(pair.change);
-    const long double rho = 1 / inner(s, y);
-    const Dense V = test::identity(d) - rho * (y * transpose(s));
-    H = transpose(V) * H * V + rho * (s * transpose(s));
-  }
-  return H;
-}
-
-std::vector<Pair> random_pairs(int count, metalqr::Stream& stream) {
-  std::vector<Pair> pairs;
-  while (static_cast<int>(pairs.size()) < count) {
-    const Dense s = test::random_matrix(2, 3, stream);
-    const Dense y = s + 0.5L * test::random_matrix(2, 3, stream);
-    if (inner(s, y) > 0.1) pairs.push_back({test::gain(s), test::gain(y)});
-  }
-  return pairs;
 }
 
 }  // namespace
@@ -250,21 +222,6 @@ TEST_CASE("the first trial without a given step is value / slope, later ones sta
   metalqr::descend(state, problem, metalqr::backtracking(0.012), 1, observer);
   CHECK(state.refused == 0);
   CHECK(taken >= 0.012);
-}
-
-TEST_CASE("limited-memory BFGS directions are those of the full matrix") {
-  metalqr::Stream stream = test::stream(1);
-  for (const int count : {1, 2, 5, 10}) {
-    const std::vector<Pair> pairs = random_pairs(count, stream);
-    const Gain G = test::gain(test::random_matrix(2, 3, stream));
-    const Dense H = inverse_hessian(pairs);
-    const Gain p = metalqr::detail::quasi_newton_direction<Backend>(pairs, G);
-    CHECK(relative_error(stacked(p), H * stacked(G)) < 1e-10);
-    // The secant equation, and descent.
-    const Gain secant = metalqr::detail::quasi_newton_direction<Backend>(pairs, pairs.back().change);
-    CHECK(relative_error(stacked(secant), stacked(pairs.back().step)) < 1e-10);
-    CHECK(Backend::inner(p, G) > 0);
-  }
 }
 
 TEST_CASE("the quasi-Newton rule needs far fewer iterations than the gradient on a quadratic") {

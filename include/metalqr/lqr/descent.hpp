@@ -12,6 +12,7 @@
 
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/status.hpp>
+#include <metalqr/lqr/quasi_newton.hpp>
 #include <metalqr/lqr/step_size.hpp>
 
 namespace metalqr::inline METALQR_ABI {
@@ -21,13 +22,6 @@ template <class Scalar>
 struct Assessment {
   Scalar value = std::numeric_limits<Scalar>::infinity();  ///< objective; +infinity where it does not exist
   bool acceptable = false;                                 ///< whether the iterate may move there
-};
-
-/// Difference of two iterates and of their gradients, which quasi-Newton steps learn from.
-template <MatrixBackend Backend>
-struct CurvaturePair {
-  typename Backend::Gain step;    ///< K' - K
-  typename Backend::Gain change;  ///< G(K') - G(K)
 };
 
 /// Everything that a descent carries from one iteration to the next; continuing from a copy gives the same
@@ -89,29 +83,7 @@ bool wants_to_stop(Observer& observer, const Info& info) {
   }
 }
 
-/// H G with H the BFGS approximation of the inverse Hessian (Nocedal and Wright, Numerical Optimization, 2nd
-/// ed., algorithm 7.4).
-template <MatrixBackend Backend>
-typename Backend::Gain quasi_newton_direction(const std::vector<CurvaturePair<Backend>>& pairs,
-                                              const typename Backend::Gain& G) {
-  using Scalar = typename Backend::Scalar;
-  typename Backend::Gain q = G;
-  std::vector<Scalar> alpha(pairs.size());
-  for (std::size_t i = pairs.size(); i-- > 0;) {
-    const auto& [s, y] = pairs[i];
-    alpha[i] = Backend::inner(s, q) / Backend::inner(s, y);
-    q -= alpha[i] * y;
-  }
-  const auto& newest = pairs.back();
-  q = (Backend::inner(newest.step, newest.change) / Backend::inner(newest.change, newest.change)) * q;
-  for (std::size_t i = 0; i < pairs.size(); ++i) {
-    const auto& [s, y] = pairs[i];
-    q += (alpha[i] - Backend::inner(y, q) / Backend::inner(s, y)) * s;
-  }
-  return q;
-}
-
-/// Stores the newest pair if it has positive curvature, clearly above rounding.
+/// Learns from the move to K, with gradient G, since the last call.
 template <MatrixBackend Backend>
 void learn_curvature(DescentState<Backend>& state, const typename Backend::Gain& G, int memory) {
   using Gain = typename Backend::Gain;
@@ -119,13 +91,8 @@ void learn_curvature(DescentState<Backend>& state, const typename Backend::Gain&
   if (state.has_previous) {
     const Gain s = state.K - state.previous_K;
     const Gain y = G - state.previous_direction;
-    const Scalar threshold = static_cast<Scalar>(1e-6) * Backend::norm(s) * Backend::norm(y);
-    if (Backend::inner(s, y) > threshold) {
-      if (state.pairs.size() == static_cast<std::size_t>(memory)) state.pairs.erase(state.pairs.begin());
-      state.pairs.push_back({s, y});
-    } else if (Backend::norm(s) > Scalar(0)) {
-      ++state.skipped_pairs;
-    }
+    const bool stored = store_pair<Backend>(state.pairs, {s, y}, memory);
+    if (!stored && Backend::norm(s) > Scalar(0)) ++state.skipped_pairs;
   }
   state.previous_K = state.K;
   state.previous_direction = G;
