@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds one example and runs it: examples/run.sh [NAME ARGUMENTS...]
-# The default is quickstart. Only the program itself writes to stdout, and its exit status is the script's.
+# The default is quickstart, also where the first argument is an option. Only the program itself writes to stdout, and its exit status is the script's.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
 . "$root/cmake/setup.sh"
 
-name=${1:-quickstart}
-if [ $# -gt 0 ]; then shift; fi
+case ${1:-} in
+  '' | -*) name=quickstart ;;
+  *)
+    name=$1
+    shift
+    ;;
+esac
 case $name in
   */* | .*) known=false ;;
   *) if [ -f "$root/examples/$name.cpp" ]; then known=true; else known=false; fi ;;
