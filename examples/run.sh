@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds one example and runs it: examples/run.sh [NAME ARGUMENTS...]
-# The default is quickstart, also where the first argument is an option. Only the program itself writes to stdout, and its exit status is the script's.
+# The default is quickstart, also where the first argument is an option. Only the program itself writes to stdout,
+# and its exit status is the script's.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
