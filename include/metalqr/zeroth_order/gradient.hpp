@@ -99,6 +99,25 @@ void require_resolved(double radius, const typename Backend::Gain& K, const char
                       ", below which K does not change, got " + metalqr::detail::text(radius));
 }
 
+/// The checks that every estimate at K begins with; `power`: see `require_resolved`.
+template <MatrixBackend Backend, class Oracle>
+void require_estimable(const Oracle& oracle, const typename Backend::Gain& K, const EstimatorOptions& options,
+                       int power = 2) {
+  validate(options);
+  require_gain<Backend>(oracle, K, "K");
+  metalqr::detail::require_finite<Backend>(K, "K");
+  require_resolved<Backend>(options.radius, K, "radius", power);
+}
+
+/// The perturbations of an estimate at K.
+template <MatrixBackend Backend>
+std::vector<typename Backend::Gain> perturbations(Directions law, Index samples,
+                                                  const typename Backend::Gain& K,
+                                                  const EstimatorOptions& options, const StreamKey& key) {
+  return draw_directions<Backend>(law, samples, Backend::rows(K), Backend::cols(K), options.radius,
+                                  options.shared_directions ? key.with_task(0) : key);
+}
+
 /// The costs of one sample.
 template <class Scalar>
 struct Probe {
@@ -158,17 +177,13 @@ GradientEstimate<Backend> estimate_gradient(const Oracle& oracle,
                                             const EstimatorOptions& options = {}, const StreamKey& key = {}) {
   using Gain = typename Backend::Gain;
   using Scalar = typename Backend::Scalar;
-  validate(options);
-  detail::require_gain<Backend>(oracle, K, "K");
-  metalqr::detail::require_finite<Backend>(K, "K");
-  detail::require_resolved<Backend>(options.radius, K);
+  detail::require_estimable<Backend>(oracle, K, options);
   const Index nu = Backend::rows(K);
   const Index nx = Backend::cols(K);
   const Index d = nu * nx;
   const Index samples = options.samples > 0 ? options.samples : d;
   const std::vector<Gain> directions =
-      draw_directions<Backend>(options.directions, samples, nu, nx, options.radius,
-                               options.shared_directions ? key.with_task(0) : key);
+      detail::perturbations<Backend>(options.directions, samples, K, options, key);
   GradientEstimate<Backend> estimate{.gradient = Backend::zero_gain(nu, nx)};
   Scalar baseline(0);
   // Independent replicates of the estimate: samples, or whole blocks.

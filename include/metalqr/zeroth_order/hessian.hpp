@@ -38,10 +38,7 @@ PrintedEstimate<Backend> estimate_as_printed(const Oracle& oracle,
   using Gain = typename Backend::Gain;
   using ControlMatrix = typename Backend::ControlMatrix;
   using Scalar = typename Backend::Scalar;
-  validate(options);
-  detail::require_gain<Backend>(oracle, K, "K");
-  metalqr::detail::require_finite<Backend>(K, "K");
-  detail::require_resolved<Backend>(options.radius, K);
+  detail::require_estimable<Backend>(oracle, K, options);
   const Index nu = Backend::rows(K);
   const Index nx = Backend::cols(K);
   const Index d = nu * nx;
@@ -50,8 +47,7 @@ PrintedEstimate<Backend> estimate_as_printed(const Oracle& oracle,
   EstimatorOptions pairs = options;
   pairs.points = Points::two;
   const std::vector<Gain> directions =
-      draw_directions<Backend>(Directions::sphere, samples, nu, nx, options.radius,
-                               options.shared_directions ? key.with_task(0) : key);
+      detail::perturbations<Backend>(Directions::sphere, samples, K, options, key);
   PrintedEstimate<Backend> estimate{.gradient = {.gradient = Backend::zero_gain(nu, nx)},
                                     .hessian = Backend::zero_control_matrix(nu)};
   GradientEstimate<Backend>& first = estimate.gradient;
@@ -132,10 +128,7 @@ HessianEstimate<Backend> estimate_hessian(
   using Gain = typename Backend::Gain;
   using Matrix = typename Backend::Matrix;
   using Scalar = typename Backend::Scalar;
-  validate(options);
-  detail::require_gain<Backend>(oracle, K, "K");
-  metalqr::detail::require_finite<Backend>(K, "K");
-  detail::require_resolved<Backend>(options.radius, K, "radius", 4);
+  detail::require_estimable<Backend>(oracle, K, options, 4);
   if (options.points != Points::two) {
     throw InvalidOption(std::string("points: expected two for a Hessian, got ") +
                         (options.points == Points::one ? "one" : "one_with_baseline"));
@@ -153,8 +146,7 @@ HessianEstimate<Backend> estimate_hessian(
   const double moment =
       options.directions == Directions::sphere ? dimension * (dimension + 2) : dimension * dimension;
   const std::vector<Gain> directions =
-      draw_directions<Backend>(options.directions, samples, nu, nx, options.radius,
-                               options.shared_directions ? key.with_task(0) : key);
+      detail::perturbations<Backend>(options.directions, samples, K, options, key);
   constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
   constexpr bool random_calls = requires {
     oracle(K, key);
