@@ -4,9 +4,24 @@
 /// Random streams that depend on what they are for, not on when they are drawn.
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <numbers>
 
+// Random123 includes the intrinsics of every x86 extension unless told not to, which takes as long to compile
+// as the matrix library. These are the extensions that it uses (Philox uses none).
+#ifndef R123_USE_X86INTRIN_H
+#define R123_USE_X86INTRIN_H 0
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+#ifdef __SSE4_1__
+#include <smmintrin.h>
+#endif
+#ifdef __AES__
+#include <wmmintrin.h>
+#endif
+#endif
 #include <Random123/philox.h>
 
 #include <metalqr/core/backend.hpp>
