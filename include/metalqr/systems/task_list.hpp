@@ -4,10 +4,9 @@
 /// Lists of tasks: what everything that works on a fleet accepts.
 
 #include <cstddef>
-#include <ranges>
 #include <span>
 #include <string>
-#include <type_traits>
+#include <utility>
 
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
@@ -23,17 +22,20 @@ inline constexpr bool is_task = false;
 template <class Backend>
 inline constexpr bool is_task<Task<Backend>> = true;
 
+/// The element of what converts to a span.
+template <class T>
+using ElementOf = typename decltype(std::span(std::declval<const T&>()))::value_type;
+
 }  // namespace detail
 
 /// Tasks over one backend, contiguous in memory: a `Family`, `std::vector`, `std::array` or `std::span` of
 /// `Task`s.
 template <class T>
-concept TaskList = std::ranges::contiguous_range<const T> && std::ranges::sized_range<const T> &&
-    detail::is_task<std::ranges::range_value_t<const T>>;
+concept TaskList = detail::is_task<detail::ElementOf<T>>;
 
 /// The backend of a list of tasks.
 template <TaskList Tasks>
-using BackendOf = typename std::ranges::range_value_t<const Tasks>::Backend;
+using BackendOf = typename detail::ElementOf<Tasks>::Backend;
 
 /// Gains of the tasks in a list (n_u x n_x).
 template <TaskList Tasks>
@@ -47,7 +49,7 @@ using ScalarOf = typename BackendOf<Tasks>::Scalar;
 /// @throws InvalidOption if it is empty, DimensionMismatch if the tasks differ in shape.
 template <TaskList Tasks>
 std::span<const Task<BackendOf<Tasks>>> checked_fleet(const Tasks& tasks) {
-  const std::span<const Task<BackendOf<Tasks>>> fleet(std::ranges::data(tasks), std::ranges::size(tasks));
+  const std::span<const Task<BackendOf<Tasks>>> fleet(tasks);
   if (fleet.empty()) throw InvalidOption("tasks: expected at least one task, got an empty list");
   for (std::size_t i = 1; i < fleet.size(); ++i) {
     if (fleet[i].nx() == fleet[0].nx() && fleet[i].nu() == fleet[0].nu()) continue;
