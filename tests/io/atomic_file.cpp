@@ -87,6 +87,31 @@ TEST_CASE("a symbolic link is followed") {
   CHECK(folder.count() == 2);
 }
 
+TEST_CASE("a symbolic link into another folder is followed through relative links") {
+  const test::Folder folder;
+  std::filesystem::create_directory(folder.path() / "sub");
+  folder.write("sub/target", "old");
+  std::filesystem::create_symlink("target", folder.path() / "sub" / "inner");
+  std::filesystem::create_symlink("sub/inner", folder.path() / "link");
+  metalqr::io::write_atomically(folder.file("link"), "new");
+  CHECK(folder.read("sub/target") == "new");
+  CHECK(std::filesystem::is_symlink(folder.path() / "link"));
+  CHECK(folder.count() == 2);
+}
+
+TEST_CASE("a symbolic link that leads nowhere, or to itself, is replaced") {
+  const test::Folder folder;
+  std::filesystem::create_symlink("none", folder.path() / "dangling");
+  std::filesystem::create_symlink("circle", folder.path() / "circle");
+  metalqr::io::write_atomically(folder.file("dangling"), "new");
+  CHECK(folder.read("dangling") == "new");
+  CHECK(!std::filesystem::is_symlink(folder.path() / "dangling"));
+  CHECK_THROWS_AS(metalqr::io::write_atomically(folder.file("circle/a"), "x"), metalqr::FileError);
+  metalqr::io::write_atomically(folder.file("circle"), "new");
+  CHECK(folder.read("circle") == "new");
+  CHECK(folder.count() == 2);
+}
+
 TEST_CASE("a disk that fills up leaves the old content and no part of the new") {
   const test::Folder folder;
   const std::string path = folder.write("a", "old");

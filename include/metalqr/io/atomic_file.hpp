@@ -9,11 +9,11 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
+#include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <string>
 #include <string_view>
-#include <system_error>
 
 #include <metalqr/core/error.hpp>
 
@@ -79,9 +79,22 @@ class TemporaryFile {
   bool moved_ = false;
 };
 
-/// Makes a rename last through a power failure, where the file system can.
-inline void flush_folder(const std::filesystem::path& folder) {
-  const int descriptor = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+/// What a symbolic link leads to; any other path as it is, and so is a link that leads nowhere.
+inline std::string followed(const std::string& path) {
+  struct ::stat status {};
+  if (::lstat(path.c_str(), &status) != 0 || !S_ISLNK(status.st_mode)) return path;
+  char* const resolved = ::realpath(path.c_str(), nullptr);
+  if (resolved == nullptr) return path;
+  std::string target(resolved);
+  std::free(resolved);
+  return target;
+}
+
+/// Makes the renaming of a file last through a power failure, where the file system can.
+inline void flush_folder_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return;
   static_cast<void>(::fsync(descriptor));
   ::close(descriptor);
@@ -95,16 +108,11 @@ inline void flush_folder(const std::filesystem::path& folder) {
 /// existing file is kept.
 /// @throws FileError naming the file and what failed; then the old content is untouched.
 inline void write_atomically(const std::string& path, std::string_view text) {
-  std::error_code ignored;
-  std::filesystem::path target = path;
-  if (std::filesystem::is_symlink(target, ignored)) {
-    const std::filesystem::path followed = std::filesystem::weakly_canonical(target, ignored);
-    if (!followed.empty()) target = followed;
-  }
-  detail::TemporaryFile file(target.string());
+  const std::string target = detail::followed(path);
+  detail::TemporaryFile file(target);
   file.write(text);
   file.move_into_place();
-  detail::flush_folder(target.parent_path());
+  detail::flush_folder_of(target);
 }
 
 }  // namespace metalqr::inline METALQR_ABI::io
