@@ -1,0 +1,101 @@
+// Meta-training in the published setting: how long, and how time and memory grow with the number of tasks.
+
+#include <chrono>
+#include <map>
+#include <span>
+
+#include <metalqr/meta/train.hpp>
+#include <metalqr/systems/perturbed_family.hpp>
+#include <metalqr/systems/plants.hpp>
+
+#include "memory.hpp"
+#include "rows.hpp"
+
+namespace benchmarks {
+
+namespace {
+
+using Backend = metalqr::EigenBackend<double, 4, 2>;
+using Tasks = std::span<const metalqr::Task<Backend>>;
+
+constexpr int iterations_of_many = 2;
+
+/// The initial states of the published code.
+metalqr::Task<Backend> nominal() {
+  return metalqr::systems::modified_boeing<Backend>().with_initial_state(
+      metalqr::systems::published_initial_second_moment<Backend>());
+}
+
+/// So many tasks close to the nominal one; a larger family begins with the smaller ones.
+Tasks many_tasks(std::size_t count) {
+  static metalqr::systems::Family<Backend> family;
+  if (family.tasks.size() < count) {
+    const auto size = static_cast<Index>(count);
+    family = metalqr::systems::perturbed_family(
+        nominal(),
+        {.count = size,
+         .level = 0.001,
+         .relative_size = 0.45,
+         .must_be_stabilised_by = metalqr::systems::modified_boeing_initial_gain<Backend>()},
+        7);
+  }
+  return Tasks(family.tasks).first(count);
+}
+
+/// Trains in the timed loop; the rate is per second of the clock on the wall, which is what threads save.
+void run(benchmark::State& state, Tasks tasks, const metalqr::meta::Options& options) {
+  const Backend::Gain K0 = metalqr::systems::modified_boeing_initial_gain<Backend>();
+  double calls = 0;
+  bool complete = true;
+  const auto begin = std::chrono::steady_clock::now();
+  for (auto _ : state) {
+    const auto result = metalqr::meta::train(tasks, K0, options);
+    calls += static_cast<double>(result.calls.total());
+    complete = complete && result.iterations == options.iterations;
+  }
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  if (!complete) state.SkipWithError("a run was not completed");
+  state.counters["evals_per_s"] = calls / seconds.count();
+}
+
+void run_figure(benchmark::State& state) {
+  const auto family = metalqr::systems::perturbed_family(nominal(), {.count = 10, .level = 0.01}, 7);
+  metalqr::meta::Options options = metalqr::meta::published();
+  options.threads = 1;
+  run(state, Tasks(family.tasks), options);
+}
+
+void run_many(benchmark::State& state, std::size_t count, int threads) {
+  const Tasks tasks = many_tasks(count);
+  metalqr::meta::Options options = metalqr::meta::published();
+  options.iterations = iterations_of_many;
+  options.threads = threads;
+  run(state, tasks, options);
+  // Beyond the tasks themselves; found once.
+  static std::map<std::pair<std::size_t, int>, double> bytes;
+  const auto [place, is_new] = bytes.try_emplace({count, threads}, 0);
+  if (is_new) {
+    options.iterations = 1;
+    const Backend::Gain K0 = metalqr::systems::modified_boeing_initial_gain<Backend>();
+    const MemoryCount memory;
+    const auto result = metalqr::meta::train(tasks, K0, options);
+    benchmark::DoNotOptimize(&result);
+    place->second = static_cast<double>(memory.peak());
+  }
+  state.counters["bytes_per_task"] = place->second / static_cast<double>(count);
+}
+
+[[maybe_unused]] const bool registered = [] {
+  add("maml/fig1", run_figure)->Unit(benchmark::kMillisecond);
+  for (const std::size_t count : {10U, 100U, 1000U, 10000U, 100000U}) {
+    for (const int threads : {1, 2}) {
+      const std::string name = "maml/tasks/" + std::to_string(count);
+      add(threads == 1 ? name : name + "/threads:2", run_many, count, threads)->Unit(benchmark::kMillisecond);
+    }
+  }
+  return true;
+}();
+
+}  // namespace
+
+}  // namespace benchmarks

@@ -1,0 +1,98 @@
+// Gradients, one gain at a time and one in each lane, and Hessians, where the compiler knows the sizes.
+
+#include <metalqr/lqr/evaluation.hpp>
+
+#include "rows.hpp"
+#include "sized.hpp"
+
+#if __has_include(<metalqr/lqr/batch.hpp>)
+#include <span>
+
+#include <metalqr/lqr/batch.hpp>
+#endif
+
+namespace benchmarks {
+
+namespace {
+
+using Gain = Sized::Gain;
+
+/// Spoils the row unless all gradients are those of an `Evaluation`.
+template <class GradientOf>
+void require_gradients(benchmark::State& state, const metalqr::Task<Sized>& task,
+                       const std::vector<Gain>& gains, const GradientOf& gradient_of) {
+  double worst = 0;
+  for (std::size_t i = 0; i < gains.size(); ++i) {
+    const metalqr::Evaluation at{task, gains[i]};
+    const Gain error = gradient_of(i) - at.gradient();
+    const double relative = Sized::norm(error) / at.gradient_scale();
+    if (!(relative <= worst)) worst = relative;
+  }
+  if (!(worst < 1e-9)) state.SkipWithError("the gradients are wrong");
+}
+
+/// Times `evaluate(at)` on an `Evaluation` at each gain.
+template <class Evaluate>
+void run_evaluations(benchmark::State& state, double operations, const Evaluate& evaluate) {
+  const GainProblem& problem = gain_problem(size);
+  const auto task = converted<Sized>(problem.task);
+  const auto gains = converted<Sized>(problem.gains);
+  std::vector<double> costs(gains.size());
+  std::vector<Gain> found(gains.size());
+  for (auto _ : state) {
+    for (std::size_t i = 0; i < gains.size(); ++i) {
+      const metalqr::Evaluation at{task, gains[i]};
+      costs[i] = at.cost();
+      found[i] = evaluate(at);
+    }
+    benchmark::DoNotOptimize(found.data());
+    benchmark::ClobberMemory();
+  }
+  require_costs(state, costs, problem);
+  set_rates(state, gains.size(), operations);
+}
+
+void run_gradients(benchmark::State& state) {
+  run_evaluations(state, gradient_operations(size, gain_problem(size).doublings),
+                  [](const metalqr::Evaluation<Sized>& at) { return at.gradient(); });
+}
+
+/// H[X] along one X.
+void run_hessians(benchmark::State& state) {
+  const Gain X(gain_problem(size).gains.front());
+  run_evaluations(state, hessian_operations(size, gain_problem(size).doublings),
+                  [&X](const metalqr::Evaluation<Sized>& at) { return at.hessian(X); });
+}
+
+#if __has_include(<metalqr/lqr/batch.hpp>)
+void run_gradients_in_lanes(benchmark::State& state) {
+  const GainProblem& problem = gain_problem(size);
+  const auto task = converted<Sized>(problem.task);
+  const auto gains = converted<Sized>(problem.gains);
+  const std::span<const Gain> all(gains);
+  auto found = metalqr::gradients(task, all, 1);
+  for (auto _ : state) {
+    found = metalqr::gradients(task, all, 1);
+    benchmark::DoNotOptimize(found.data());
+    benchmark::ClobberMemory();
+  }
+  std::vector<double> costs;
+  for (const auto& each : found) costs.push_back(each.cost);
+  require_costs(state, costs, problem);
+  require_gradients(state, task, gains, [&found](std::size_t i) { return found[i].gradient; });
+  set_rates(state, gains.size(), gradient_operations(size, problem.doublings));
+}
+#endif
+
+[[maybe_unused]] const bool registered = [] {
+#if __has_include(<metalqr/lqr/batch.hpp>)
+  add("gradient/lanes/" + text(size), run_gradients_in_lanes);
+#endif
+  add("gradient/scalar/" + text(size), run_gradients);
+  add("hessian/" + text(size), run_hessians);
+  return true;
+}();
+
+}  // namespace
+
+}  // namespace benchmarks
