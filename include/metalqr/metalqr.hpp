@@ -50,7 +50,7 @@
 #include <metalqr/systems/perturbed_family.hpp>
 #include <metalqr/systems/plants.hpp>
 #include <metalqr/systems/random_task.hpp>
-#include <metalqr/systems/task_list.hpp>
+#include <metalqr/lqr/task_list.hpp>
 #include <metalqr/zeroth_order/directions.hpp>
 #include <metalqr/zeroth_order/fleet.hpp>
 #include <metalqr/zeroth_order/gradient.hpp>

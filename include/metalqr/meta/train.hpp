@@ -257,22 +257,20 @@ Result<Backend> train(const std::vector<Oracle>& oracles,
 }
 
 /// Model-free meta-training in which the tasks serve as exact cost oracles and nothing else.
-template <systems::TaskList Tasks, class Observer = NoObserver>
-Result<systems::BackendOf<Tasks>> train(const Tasks& tasks,
-                                        const std::type_identity_t<systems::GainOf<Tasks>>& K0,
-                                        const Options& options = {}, Observer&& observer = {}) {
-  using Backend = systems::BackendOf<Tasks>;
-  const auto fleet = systems::checked_fleet(tasks);
+template <TaskList Tasks, class Observer = NoObserver>
+Result<BackendOf<Tasks>> train(const Tasks& tasks, const std::type_identity_t<GainOf<Tasks>>& K0,
+                               const Options& options = {}, Observer&& observer = {}) {
+  using Backend = BackendOf<Tasks>;
+  const auto fleet = checked_fleet(tasks);
   const std::vector<zeroth_order::ExactCost<Backend>> oracles(fleet.begin(), fleet.end());
   return train<Backend>(oracles, K0, options, std::forward<Observer>(observer));
 }
 
 /// Model-based meta-training, with exact derivatives (Toso et al., L4DC 2024, algorithm 1, and its variants).
-template <systems::TaskList Tasks, class Observer = NoObserver>
-Result<systems::BackendOf<Tasks>> train_with_models(const Tasks& tasks,
-                                                    const std::type_identity_t<systems::GainOf<Tasks>>& K0,
-                                                    const Options& options = {}, Observer&& observer = {}) {
-  using Backend = systems::BackendOf<Tasks>;
+template <TaskList Tasks, class Observer = NoObserver>
+Result<BackendOf<Tasks>> train_with_models(const Tasks& tasks, const std::type_identity_t<GainOf<Tasks>>& K0,
+                                           const Options& options = {}, Observer&& observer = {}) {
+  using Backend = BackendOf<Tasks>;
   const zeroth_order::ModelFleet<Backend> fleet(tasks);
   return train(fleet, K0, options, std::forward<Observer>(observer));
 }

@@ -16,7 +16,7 @@
 #include <metalqr/equations/spectral_norm.hpp>
 #include <metalqr/lqr/evaluation.hpp>
 #include <metalqr/lqr/task.hpp>
-#include <metalqr/systems/task_list.hpp>
+#include <metalqr/lqr/task_list.hpp>
 
 namespace metalqr::inline METALQR_ABI::systems {
 

@@ -13,7 +13,7 @@
 #include <metalqr/core/check.hpp>
 #include <metalqr/core/error.hpp>
 #include <metalqr/lqr/evaluation.hpp>
-#include <metalqr/systems/task_list.hpp>
+#include <metalqr/lqr/task_list.hpp>
 
 namespace metalqr::inline METALQR_ABI::systems {
 

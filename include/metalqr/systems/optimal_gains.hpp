@@ -19,7 +19,7 @@
 #include <metalqr/lqr/optimal_gain.hpp>
 #include <metalqr/systems/gauss_newton.hpp>
 #include <metalqr/systems/maml_objective.hpp>
-#include <metalqr/systems/task_list.hpp>
+#include <metalqr/lqr/task_list.hpp>
 
 namespace metalqr::inline METALQR_ABI::systems {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include <metalqr/systems/task_list.hpp>
+#include <metalqr/lqr/task_list.hpp>
 #include <metalqr/zeroth_order/hessian.hpp>
 
 namespace metalqr::inline METALQR_ABI::zeroth_order {
@@ -45,8 +45,8 @@ class ModelFleet {
 
   /// The tasks must outlive the fleet.
   /// @throws InvalidOption (empty list), DimensionMismatch (different sizes).
-  template <systems::TaskList Tasks>
-  explicit ModelFleet(const Tasks& tasks) : tasks_(systems::checked_fleet(tasks)) {}
+  template <TaskList Tasks>
+  explicit ModelFleet(const Tasks& tasks) : tasks_(checked_fleet(tasks)) {}
 
   /// Number of tasks.
   std::size_t size() const noexcept { return tasks_.size(); }

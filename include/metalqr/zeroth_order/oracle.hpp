@@ -15,7 +15,7 @@
 #include <metalqr/core/random.hpp>
 #include <metalqr/lqr/evaluation.hpp>
 #include <metalqr/lqr/rollout.hpp>
-#include <metalqr/systems/task_list.hpp>
+#include <metalqr/lqr/task_list.hpp>
 
 namespace metalqr::inline METALQR_ABI::zeroth_order {
 
@@ -215,11 +215,11 @@ class Counted {
 };
 
 /// One `ExactCost` for each task of a list, which must outlive them.
-template <systems::TaskList Tasks>
-std::vector<ExactCost<systems::BackendOf<Tasks>>> exact_costs(const Tasks& tasks) {
+template <TaskList Tasks>
+std::vector<ExactCost<BackendOf<Tasks>>> exact_costs(const Tasks& tasks) {
   return {std::ranges::begin(tasks), std::ranges::end(tasks)};
 }
-template <systems::TaskList Tasks>
+template <TaskList Tasks>
 requires(!std::ranges::borrowed_range<Tasks>) void exact_costs(const Tasks&& tasks) = delete;
 
 }  // namespace metalqr::inline METALQR_ABI::zeroth_order

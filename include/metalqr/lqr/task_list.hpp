@@ -13,7 +13,7 @@
 #include <metalqr/core/error.hpp>
 #include <metalqr/lqr/task.hpp>
 
-namespace metalqr::inline METALQR_ABI::systems {
+namespace metalqr::inline METALQR_ABI {
 
 namespace detail {
 
@@ -53,12 +53,11 @@ std::span<const Task<BackendOf<Tasks>>> checked_fleet(const Tasks& tasks) {
   if (fleet.empty()) throw InvalidOption("tasks: expected at least one task, got an empty list");
   for (std::size_t i = 1; i < fleet.size(); ++i) {
     if (fleet[i].nx() == fleet[0].nx() && fleet[i].nu() == fleet[0].nu()) continue;
-    throw DimensionMismatch("tasks: expected B of shape " +
-                            metalqr::detail::shape(fleet[0].nx(), fleet[0].nu()) + " in every task, got " +
-                            metalqr::detail::shape(fleet[i].nx(), fleet[i].nu()) + " in task " +
-                            std::to_string(i));
+    throw DimensionMismatch("tasks: expected B of shape " + detail::shape(fleet[0].nx(), fleet[0].nu()) +
+                            " in every task, got " + detail::shape(fleet[i].nx(), fleet[i].nu()) +
+                            " in task " + std::to_string(i));
   }
   return fleet;
 }
 
-}  // namespace metalqr::inline METALQR_ABI::systems
+}  // namespace metalqr::inline METALQR_ABI
