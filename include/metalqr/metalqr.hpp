@@ -7,6 +7,11 @@
 #include <metalqr/core/check.hpp>
 #include <metalqr/core/eigen.hpp>
 #include <metalqr/core/error.hpp>
+#include <metalqr/core/index.hpp>
+#include <metalqr/core/lane_matrix.hpp>
+#include <metalqr/core/lanes.hpp>
+#include <metalqr/core/pack_product.hpp>
+#include <metalqr/core/pack_solve.hpp>
 #include <metalqr/core/parallel.hpp>
 #include <metalqr/core/random.hpp>
 #include <metalqr/core/status.hpp>
@@ -34,6 +39,7 @@
 #include <metalqr/lqr/rollout.hpp>
 #include <metalqr/lqr/step_size.hpp>
 #include <metalqr/lqr/task.hpp>
+#include <metalqr/lqr/task_list.hpp>
 #include <metalqr/meta/adapt.hpp>
 #include <metalqr/meta/direction.hpp>
 #include <metalqr/meta/gaps.hpp>
@@ -50,7 +56,6 @@
 #include <metalqr/systems/perturbed_family.hpp>
 #include <metalqr/systems/plants.hpp>
 #include <metalqr/systems/random_task.hpp>
-#include <metalqr/lqr/task_list.hpp>
 #include <metalqr/zeroth_order/directions.hpp>
 #include <metalqr/zeroth_order/fleet.hpp>
 #include <metalqr/zeroth_order/gradient.hpp>

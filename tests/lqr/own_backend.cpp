@@ -113,6 +113,15 @@ struct OwnBackend {
   static Plain outer_congruence(const Plain& x, const Plain& s) {
     return product_transpose(product(x, s), x);
   }
+  static void multiply(const Plain& x, const Plain& y, Plain& z) { z = product(x, y); }
+  static void add_congruence(Plain& s, const Plain& x, Plain& work) {
+    work = congruence(x, s);
+    s += work;
+  }
+  static void add_outer_congruence(Plain& s, const Plain& x, Plain& work) {
+    work = outer_congruence(x, s);
+    s += work;
+  }
   static Plain symmetrised(const Plain& x) { return 0.5 * (x + transpose(x)); }
 
   static double trace(const Plain& x) {

@@ -5,15 +5,12 @@
 
 #include <complex>
 #include <concepts>
-#include <cstddef>
 #include <vector>
 
-#include <metalqr/core/version.hpp>
+#include <metalqr/core/index.hpp>
+#include <metalqr/core/lanes.hpp>
 
 namespace metalqr::inline METALQR_ABI {
-
-/// Signed type of sizes and indices.
-using Index = std::ptrdiff_t;
 
 namespace detail {
 
@@ -36,22 +33,25 @@ concept BackendMatrix = std::semiregular<X> &&
   { T::inner(x, x) } -> std::same_as<typename T::Scalar>;
   { T::norm(x) } -> std::same_as<typename T::Scalar>;
   { T::max_abs(x) } -> std::same_as<typename T::Scalar>;
-  { T::is_finite(x) } -> std::convertible_to<bool>;
+  { T::is_finite(x) } -> std::convertible_to<MaskOf<typename T::Scalar>>;
 };
 
 /// What a square matrix type X offers besides.
 template <class T, class X>
-concept BackendSquareMatrix = BackendMatrix<T, X> && requires(const X& x) {
+concept BackendSquareMatrix = BackendMatrix<T, X> && requires(const X& x, X& out) {
   { T::identity_like(x) } -> std::same_as<X>;
   { T::transpose(x) } -> std::same_as<X>;
   { T::product(x, x) } -> std::same_as<X>;
   { T::transpose_product(x, x) } -> std::same_as<X>;
   { T::product_transpose(x, x) } -> std::same_as<X>;
+  T::multiply(x, x, out);
+  T::add_congruence(out, x, out);
+  T::add_outer_congruence(out, x, out);
   { T::congruence(x, x) } -> std::same_as<X>;
   { T::outer_congruence(x, x) } -> std::same_as<X>;
   { T::symmetrised(x) } -> std::same_as<X>;
   { T::trace(x) } -> std::same_as<typename T::Scalar>;
-  { T::is_positive_definite(x) } -> std::convertible_to<bool>;
+  { T::is_positive_definite(x) } -> std::convertible_to<MaskOf<typename T::Scalar>>;
   { T::solve(x, x) } -> std::same_as<X>;
   { T::solve_spd(x, x) } -> std::same_as<X>;
 };
@@ -78,7 +78,9 @@ concept MatrixBackend = detail::BackendSquareMatrix<T, typename T::StateMatrix> 
              const typename T::ControlVector& u, const typename T::Scalar& s, Index n) {
   { T::name() } -> std::convertible_to<const char*>;
   { T::epsilon() } -> std::same_as<typename T::Scalar>;
-  { T::to_double(s) } -> std::same_as<double>;
+  requires is_pack<typename T::Scalar> || requires {
+    { T::to_double(s) } -> std::same_as<double>;
+  };
   { T::states } -> std::convertible_to<Index>;
   { T::inputs } -> std::convertible_to<Index>;
   { T::zero_state_matrix(n) } -> std::same_as<typename T::StateMatrix>;

@@ -14,35 +14,81 @@
 #include <Eigen/LU>
 
 #include <metalqr/core/backend.hpp>
+#include <metalqr/core/pack_product.hpp>
+#include <metalqr/core/pack_solve.hpp>
 
 static_assert(EIGEN_VERSION_AT_LEAST(3, 4, 0), "metalqr needs Eigen 3.4 or newer");
+
+#ifdef METALQR_LANES
+/// A pack is a number to Eigen.
+template <class T, class Architecture>
+struct Eigen::NumTraits<xsimd::batch<T, Architecture>>
+    : Eigen::GenericNumTraits<xsimd::batch<T, Architecture>> {
+  using Pack = xsimd::batch<T, Architecture>;
+  using Real = Pack;
+  using NonInteger = Pack;
+  using Nested = Pack;
+  using Literal = Pack;
+  enum {
+    IsComplex = 0,
+    IsInteger = 0,
+    IsSigned = 1,
+    RequireInitialization = 0,
+    ReadCost = 1,
+    AddCost = 1,
+    MulCost = 1
+  };
+  static Pack epsilon() { return Pack(Eigen::NumTraits<T>::epsilon()); }
+  static Pack dummy_precision() { return Pack(Eigen::NumTraits<T>::dummy_precision()); }
+};
+#endif
 
 namespace metalqr::inline METALQR_ABI {
 
 /// Size that is known at run time only.
 inline constexpr int dynamic = Eigen::Dynamic;
 
+namespace detail {
+
+/// A dense matrix; no larger than MaxRows x MaxCols, in storage of its own, where these are given for sizes
+/// known at run time.
+template <class Scalar, int Rows, int Cols, int MaxRows = Rows, int MaxCols = Cols>
+using EigenMatrix =
+    Eigen::Matrix<Scalar, Rows, Cols, Rows == 1 && Cols != 1 ? Eigen::RowMajor : Eigen::ColMajor, MaxRows,
+                  MaxCols>;
+
+/// Largest run-time sizes of the matrices that hold packs.
+inline constexpr int most_lane_states = 16;
+
+constexpr int bounded(int size) {
+  return size == dynamic ? most_lane_states : size;
+}
+
+}  // namespace detail
+
 /// `MatrixBackend` on Eigen: sizes known at run time by default, fixed when `Nx` and `Nu` are given (faster
 /// for small systems, but compiled once for each pair of sizes).
-/// @tparam Scalar_ a real number type that Eigen knows (`Eigen::NumTraits`).
+/// @tparam Scalar_ a real number type that Eigen knows (`Eigen::NumTraits`), or a pack of lanes.
 /// @tparam Nx number of states, or `dynamic`.
 /// @tparam Nu number of inputs, or `dynamic`.
-template <class Scalar_ = double, int Nx = dynamic, int Nu = dynamic>
+/// @tparam MaxNx, MaxNu bounds on sizes that are known at run time: matrices are then held in place, without
+/// allocations.
+template <class Scalar_ = double, int Nx = dynamic, int Nu = dynamic, int MaxNx = Nx, int MaxNu = Nu>
 struct EigenBackend {
   /// Number type.
   using Scalar = Scalar_;
   /// n_x x n_x.
-  using StateMatrix = Eigen::Matrix<Scalar, Nx, Nx>;
+  using StateMatrix = detail::EigenMatrix<Scalar, Nx, Nx, MaxNx, MaxNx>;
   /// n_x x n_u.
-  using InputMatrix = Eigen::Matrix<Scalar, Nx, Nu>;
+  using InputMatrix = detail::EigenMatrix<Scalar, Nx, Nu, MaxNx, MaxNu>;
   /// n_u x n_x.
-  using Gain = Eigen::Matrix<Scalar, Nu, Nx>;
+  using Gain = detail::EigenMatrix<Scalar, Nu, Nx, MaxNu, MaxNx>;
   /// n_u x n_u.
-  using ControlMatrix = Eigen::Matrix<Scalar, Nu, Nu>;
+  using ControlMatrix = detail::EigenMatrix<Scalar, Nu, Nu, MaxNu, MaxNu>;
   /// n_x x 1.
-  using StateVector = Eigen::Matrix<Scalar, Nx, 1>;
+  using StateVector = detail::EigenMatrix<Scalar, Nx, 1, MaxNx, 1>;
   /// n_u x 1.
-  using ControlVector = Eigen::Matrix<Scalar, Nu, 1>;
+  using ControlVector = detail::EigenMatrix<Scalar, Nu, 1, MaxNu, 1>;
   /// Of any size.
   using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
   /// U T U' = X with U orthogonal and T quasi upper triangular.
@@ -59,7 +105,9 @@ struct EigenBackend {
 
   /// The same backend over another number type.
   template <class Other>
-  using Rebind = EigenBackend<Other, Nx, Nu>;
+  using Rebind = EigenBackend<Other, Nx, Nu, MaxNx, MaxNu>;
+  /// What works on several small systems at a time: the same backend over packs, without allocations.
+  using Lanes = EigenBackend<PackOf<Scalar>, Nx, Nu, detail::bounded(MaxNx), detail::bounded(MaxNu)>;
 
   /// For messages and tables.
   static const char* name() { return "Eigen"; }
@@ -112,37 +160,125 @@ struct EigenBackend {
 
   /// X'.
   template <class X>
-  static Eigen::Matrix<Scalar, X::ColsAtCompileTime, X::RowsAtCompileTime> transpose(const X& x) {
+  static detail::EigenMatrix<Scalar, X::ColsAtCompileTime, X::RowsAtCompileTime, X::MaxColsAtCompileTime,
+                             X::MaxRowsAtCompileTime>
+  transpose(const X& x) {
     return x.transpose();
   }
   /// X Y.
   template <class X, class Y>
-  static Eigen::Matrix<Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime> product(const X& x, const Y& y) {
-    return x * y;
+  static detail::EigenMatrix<Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime, X::MaxRowsAtCompileTime,
+                             Y::MaxColsAtCompileTime>
+  product(const X& x, const Y& y) {
+    if constexpr (is_pack<Scalar>) {
+      detail::EigenMatrix<Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime, X::MaxRowsAtCompileTime,
+                          Y::MaxColsAtCompileTime>
+          result;
+      multiply(x, y, result);
+      return result;
+    } else {
+      return x * y;
+    }
   }
   /// X' Y.
   template <class X, class Y>
-  static Eigen::Matrix<Scalar, X::ColsAtCompileTime, Y::ColsAtCompileTime> transpose_product(const X& x,
-                                                                                             const Y& y) {
-    return x.transpose() * y;
+  static detail::EigenMatrix<Scalar, X::ColsAtCompileTime, Y::ColsAtCompileTime, X::MaxColsAtCompileTime,
+                             Y::MaxColsAtCompileTime>
+  transpose_product(const X& x, const Y& y) {
+    if constexpr (is_pack<Scalar>) {
+      detail::EigenMatrix<Scalar, X::ColsAtCompileTime, Y::ColsAtCompileTime, X::MaxColsAtCompileTime,
+                          Y::MaxColsAtCompileTime>
+          result(x.cols(), y.cols());
+      pack_product<false, false>(strided(x).transposed(), strided(y), x.rows(), result);
+      return result;
+    } else {
+      return x.transpose() * y;
+    }
   }
   /// X Y'.
   template <class X, class Y>
-  static Eigen::Matrix<Scalar, X::RowsAtCompileTime, Y::RowsAtCompileTime> product_transpose(const X& x,
-                                                                                             const Y& y) {
-    return x * y.transpose();
+  static detail::EigenMatrix<Scalar, X::RowsAtCompileTime, Y::RowsAtCompileTime, X::MaxRowsAtCompileTime,
+                             Y::MaxRowsAtCompileTime>
+  product_transpose(const X& x, const Y& y) {
+    if constexpr (is_pack<Scalar>) {
+      detail::EigenMatrix<Scalar, X::RowsAtCompileTime, Y::RowsAtCompileTime, X::MaxRowsAtCompileTime,
+                          Y::MaxRowsAtCompileTime>
+          result(x.rows(), y.rows());
+      pack_product<false, false>(strided(x), strided(y).transposed(), x.cols(), result);
+      return result;
+    } else {
+      return x * y.transpose();
+    }
   }
-  /// X' S X for symmetric S.
+  /// X' S X for symmetric S; symmetric up to rounding.
   template <class X, class S>
-  static Eigen::Matrix<Scalar, X::ColsAtCompileTime, X::ColsAtCompileTime> congruence(const X& x,
-                                                                                      const S& s) {
-    return transpose_product(x, product(s, x));
+  static detail::EigenMatrix<Scalar, X::ColsAtCompileTime, X::ColsAtCompileTime, X::MaxColsAtCompileTime,
+                             X::MaxColsAtCompileTime>
+  congruence(const X& x, const S& s) {
+    if constexpr (is_pack<Scalar>) {
+      const auto sx = product(s, x);
+      detail::EigenMatrix<Scalar, X::ColsAtCompileTime, X::ColsAtCompileTime, X::MaxColsAtCompileTime,
+                          X::MaxColsAtCompileTime>
+          result(x.cols(), x.cols());
+      pack_product<false, true>(strided(x).transposed(), strided(sx), x.rows(), result);
+      return result;
+    } else {
+      return transpose_product(x, product(s, x));
+    }
   }
-  /// X S X' for symmetric S.
+  /// X S X' for symmetric S; symmetric up to rounding.
   template <class X, class S>
-  static Eigen::Matrix<Scalar, X::RowsAtCompileTime, X::RowsAtCompileTime> outer_congruence(const X& x,
-                                                                                            const S& s) {
-    return product_transpose(product(x, s), x);
+  static detail::EigenMatrix<Scalar, X::RowsAtCompileTime, X::RowsAtCompileTime, X::MaxRowsAtCompileTime,
+                             X::MaxRowsAtCompileTime>
+  outer_congruence(const X& x, const S& s) {
+    if constexpr (is_pack<Scalar>) {
+      const auto xs = product(x, s);
+      detail::EigenMatrix<Scalar, X::RowsAtCompileTime, X::RowsAtCompileTime, X::MaxRowsAtCompileTime,
+                          X::MaxRowsAtCompileTime>
+          result(x.rows(), x.rows());
+      pack_product<false, true>(strided(xs), strided(x).transposed(), x.cols(), result);
+      return result;
+    } else {
+      return product_transpose(product(x, s), x);
+    }
+  }
+
+  /// Z = X Y, where Z is neither X nor Y; its storage is used if the shape fits.
+  template <class X, class Y, class Z>
+  static void multiply(const X& x, const Y& y, Z& z) {
+    if constexpr (is_pack<Scalar>) {
+      z.resize(x.rows(), y.cols());
+      pack_product<false, false>(strided(x), strided(y), x.cols(), z);
+    } else {
+      z.noalias() = x * y;
+    }
+  }
+  /// S += X' S X for symmetric S and square X, symmetric up to rounding; half of the second product is saved
+  /// where that pays. `work` is overwritten.
+  template <class X>
+  static void add_congruence(X& s, const X& x, X& work) {
+    multiply(s, x, work);
+    if constexpr (is_pack<Scalar>) {
+      pack_product<true, true>(strided(x).transposed(), strided(work), x.rows(), s);
+    } else if (has_cheap_halves(s)) {
+      s.template triangularView<Eigen::Lower>() += x.transpose() * work;
+      s.template triangularView<Eigen::StrictlyUpper>() = s.transpose();
+    } else {
+      s.noalias() += x.transpose() * work;
+    }
+  }
+  /// S += X S X'; see `add_congruence`.
+  template <class X>
+  static void add_outer_congruence(X& s, const X& x, X& work) {
+    multiply(x, s, work);
+    if constexpr (is_pack<Scalar>) {
+      pack_product<true, true>(strided(work), strided(x).transposed(), x.cols(), s);
+    } else if (has_cheap_halves(s)) {
+      s.template triangularView<Eigen::Lower>() += work * x.transpose();
+      s.template triangularView<Eigen::StrictlyUpper>() = s.transpose();
+    } else {
+      s.noalias() += work * x.transpose();
+    }
   }
   /// (X + X')/2.
   template <class X>
@@ -168,31 +304,71 @@ struct EigenBackend {
   /// Largest absolute entry.
   template <class X>
   static Scalar max_abs(const X& x) {
-    return x.cwiseAbs().maxCoeff();
+    if constexpr (is_pack<Scalar>) {
+      Scalar largest(0);
+      for (Index j = 0; j < x.cols(); ++j) {
+        for (Index i = 0; i < x.rows(); ++i) largest = max(largest, abs(x(i, j)));
+      }
+      return largest;
+    } else {
+      return x.cwiseAbs().maxCoeff();
+    }
   }
   /// Whether no entry is a NaN or an infinity.
   template <class X>
-  static bool is_finite(const X& x) {
-    return x.allFinite();
+  static MaskOf<Scalar> is_finite(const X& x) {
+    if constexpr (is_pack<Scalar>) {
+      Scalar sum(0);
+      for (Index j = 0; j < x.cols(); ++j) {
+        for (Index i = 0; i < x.rows(); ++i) sum += x(i, j) - x(i, j);
+      }
+      return sum == Scalar(0);
+    } else {
+      return x.allFinite();
+    }
   }
 
   /// X^-1 Y by LU factorisation with partial pivoting; entries are not finite where X is singular.
   template <class X, class Y>
-  static Eigen::Matrix<Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime> solve(const X& x, const Y& y) {
-    return x.partialPivLu().solve(y);
+  static detail::EigenMatrix<Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime, X::MaxRowsAtCompileTime,
+                             Y::MaxColsAtCompileTime>
+  solve(const X& x, const Y& y) {
+    if constexpr (is_pack<Scalar>) {
+      X factors = x;
+      Y solution = y;
+      detail::eliminate(factors, solution);
+      return solution;
+    } else {
+      return x.partialPivLu().solve(y);
+    }
   }
   /// X^-1 Y for symmetric positive definite X, by Cholesky factorisation.
   template <class X, class Y>
-  static Eigen::Matrix<Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime> solve_spd(const X& x, const Y& y) {
-    return x.llt().solve(y);
+  static detail::EigenMatrix<Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime, X::MaxRowsAtCompileTime,
+                             Y::MaxColsAtCompileTime>
+  solve_spd(const X& x, const Y& y) {
+    if constexpr (is_pack<Scalar>) {
+      X factor = x;
+      Y solution = y;
+      detail::cholesky(factor);
+      detail::solve_cholesky(factor, solution);
+      return solution;
+    } else {
+      return x.llt().solve(y);
+    }
   }
   /// Whether the Cholesky factorisation of the symmetric matrix X exists; false if X holds a NaN.
   template <class X>
-  static bool is_positive_definite(const X& x) {
-    const auto factorisation = x.llt();
-    // Eigen calls a factorisation with NaN pivots a success.
-    return factorisation.info() == Eigen::Success &&
-           (factorisation.matrixLLT().diagonal().array() > Scalar(0)).all();
+  static MaskOf<Scalar> is_positive_definite(const X& x) {
+    if constexpr (is_pack<Scalar>) {
+      X factor = x;
+      return detail::cholesky(factor);
+    } else {
+      const auto factorisation = x.llt();
+      // Eigen calls a factorisation with NaN pivots a success.
+      return factorisation.info() == Eigen::Success &&
+             (factorisation.matrixLLT().diagonal().array() > Scalar(0)).all();
+    }
   }
 
   /// Eigenvalues of a square matrix, in no order. Costly to compile.
@@ -214,6 +390,27 @@ struct EigenBackend {
   static Schur<X> real_schur(const X& x) {
     const Eigen::RealSchur<X> schur(x);
     return {schur.matrixU(), schur.matrixT()};
+  }
+
+ private:
+  // Below this, Eigen's whole product is faster than its half.
+  template <class X>
+  static bool has_cheap_halves(const X& x) {
+    constexpr Index threshold = 24;
+    constexpr bool never = X::RowsAtCompileTime != Eigen::Dynamic && X::RowsAtCompileTime < threshold;
+    return !never && x.rows() >= threshold;
+  }
+
+  template <class X>
+  static detail::Strided<const Scalar> strided(const X& x) {
+    return {x.data(), x.rowStride(), x.colStride()};
+  }
+  // result = x y or result += x y, by tiles; with `lower` the product is symmetric.
+  template <bool add, bool lower, class X>
+  static void pack_product(const detail::Strided<const Scalar>& x, const detail::Strided<const Scalar>& y,
+                           Index depth, X& result) {
+    const detail::Strided<Scalar> z{result.data(), result.rowStride(), result.colStride()};
+    detail::tiled_product<add, lower>(result.rows(), result.cols(), depth, x, y, z);
   }
 };
 

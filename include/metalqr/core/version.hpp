@@ -10,11 +10,17 @@
 /// Patch version: raised by corrections.
 #define METALQR_VERSION_PATCH 0
 
-// A build with OpenMP and one without it define the same inline functions differently; giving each
-// its own inline namespace turns mixing them in one program into a link error.
-#ifdef _OPENMP
+// A build with OpenMP, or with packs of lanes, defines some inline functions differently from one without;
+// giving each its own inline namespace turns mixing them in one program into a link error.
+#if defined(_OPENMP) && defined(METALQR_LANES)
+/// Inline namespace that carries the version and the build variant in every symbol's name.
+#define METALQR_ABI v0_1_openmp_lanes
+#elif defined(_OPENMP)
 /// Inline namespace that carries the version and the build variant in every symbol's name.
 #define METALQR_ABI v0_1_openmp
+#elif defined(METALQR_LANES)
+/// Inline namespace that carries the version and the build variant in every symbol's name.
+#define METALQR_ABI v0_1_lanes
 #else
 /// Inline namespace that carries the version and the build variant in every symbol's name.
 #define METALQR_ABI v0_1

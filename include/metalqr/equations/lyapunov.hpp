@@ -33,6 +33,37 @@ typename Backend::Scalar lyapunov_residual(const std::type_identity_t<typename B
   return detail::normalised_residual<Backend>(defect, Q, moved, P);
 }
 
+namespace detail {
+
+template <MatrixBackend Backend>
+bool is_symmetric(const typename Backend::StateMatrix& X) {
+  for (Index j = 0; j < Backend::cols(X); ++j) {
+    for (Index i = 0; i < j; ++i) {
+      if (X(i, j) != X(j, i)) return false;
+    }
+  }
+  return true;
+}
+
+/// P = Q + F'QF + (F^2)'Q F^2 + ... from the powers of F that `visit` passes to a function; Q is n x n.
+template <MatrixBackend Backend, class VisitPowers>
+typename Backend::StateMatrix doubling_sum(const typename Backend::StateMatrix& Q, const VisitPowers& visit) {
+  using StateMatrix = typename Backend::StateMatrix;
+  StateMatrix P = Q;
+  StateMatrix work = Backend::zero_like(Q);
+  if (is_symmetric<Backend>(Q)) {
+    visit([&](const StateMatrix& power) { Backend::add_congruence(P, power, work); });
+  } else {
+    visit([&](const StateMatrix& power) {
+      Backend::multiply(P, power, work);
+      P += Backend::transpose_product(power, work);
+    });
+  }
+  return P;
+}
+
+}  // namespace detail
+
 /// Solver of P = Q + F'PF and of Sigma = W + F Sigma F' for one stable F (n x n) and many right-hand sides.
 /// Doubling (R. A. Smith, "Matrix equation XA + BX = C", SIAM J. Appl. Math. 16, 1968): with P_0 = Q,
 /// P_{k+1} = P_k + (F^(2^k))' P_k F^(2^k); the powers of F are computed once and kept.
@@ -47,16 +78,16 @@ class DiscreteLyapunov {
   /// @throws DimensionMismatch unless F is square.
   explicit DiscreteLyapunov(StateMatrix F) : F_(std::move(F)) {
     detail::require_shape<Backend>(F_, Backend::rows(F_), Backend::rows(F_), "F");
-    report_ = visit_powers<Backend>(F_, [this](const StateMatrix& power) { powers_.push_back(power); });
-    report_.status = detail::decided<Backend>(report_, F_);
+    report_ = detail::settled<Backend>(
+        visit_powers<Backend>(F_, [this](const StateMatrix& power) { powers_.push_back(power); }), F_);
   }
 
   /// The matrix that the equations belong to.
   const StateMatrix& F() const noexcept { return F_; }
   /// `converged` if rho(F) < 1 was proved; `unstable`, or `inconclusive` right at the limit, otherwise.
-  Status status() const noexcept { return report_.status; }
+  Status status() const noexcept { return report_.status(); }
   /// Whether rho(F) < 1 was proved, so that `solve` works.
-  bool is_stable() const noexcept { return report_.status == Status::converged; }
+  bool is_stable() const noexcept { return report_.converged(); }
   /// Number of powers of F that a solution needs.
   int doublings() const noexcept { return report_.doublings; }
 
@@ -83,14 +114,23 @@ class DiscreteLyapunov {
   /// What `solve` gives, without its checks, for inner loops: F must be stable and Q n x n. Not finite where
   /// Q is not, or where the sum overflows.
   StateMatrix sum(const std::type_identity_t<StateMatrix>& Q) const {
-    StateMatrix P = Q;
-    for (const StateMatrix& power : powers_) P += Backend::congruence(power, P);
-    return P;
+    return detail::doubling_sum<Backend>(Q, [this](const auto& add) {
+      for (const StateMatrix& power : powers_) add(power);
+    });
   }
   /// What `solve_adjoint` gives, without its checks; see `sum`.
   StateMatrix adjoint_sum(const std::type_identity_t<StateMatrix>& W) const {
     StateMatrix Sigma = W;
-    for (const StateMatrix& power : powers_) Sigma += Backend::outer_congruence(power, Sigma);
+    StateMatrix work = Backend::zero_like(W);
+    const bool symmetric = detail::is_symmetric<Backend>(W);
+    for (const StateMatrix& power : powers_) {
+      if (symmetric) {
+        Backend::add_outer_congruence(Sigma, power, work);
+      } else {
+        Backend::multiply(power, Sigma, work);
+        Sigma += Backend::product_transpose(work, power);
+      }
+    }
     return Sigma;
   }
 
@@ -112,7 +152,7 @@ class DiscreteLyapunov {
     const double radius = Backend::to_double(spectral_radius<Backend>(F_));
     throw NotStabilizing(
         "F: expected spectral radius below 1, got " + detail::text(radius) +
-            (report_.status == Status::inconclusive ? " (too close to 1 to be decided)" : ""),
+            (report_.status() == Status::inconclusive ? " (too close to 1 to be decided)" : ""),
         radius);
   }
 
@@ -137,17 +177,17 @@ struct LyapunovSolution {
 template <MatrixBackend Backend>
 LyapunovSolution<Backend> solve_lyapunov(const std::type_identity_t<typename Backend::StateMatrix>& F,
                                          const std::type_identity_t<typename Backend::StateMatrix>& Q) {
-  using StateMatrix = typename Backend::StateMatrix;
   const Index n = Backend::rows(F);
   detail::require_shape<Backend>(F, n, n, "F");
   detail::require_shape<Backend>(Q, n, n, "Q");
   detail::require_finite<Backend>(F, "F");
   detail::require_finite<Backend>(Q, "Q");
-  LyapunovSolution<Backend> solution{.value = Q};
-  const auto report = visit_powers<Backend>(
-      F, [&](const StateMatrix& power) { solution.value += Backend::congruence(power, solution.value); });
+  PowerReport<typename Backend::Scalar> report;
+  LyapunovSolution<Backend> solution{.value = detail::doubling_sum<Backend>(Q, [&](const auto& add) {
+                                       report = detail::settled<Backend>(visit_powers<Backend>(F, add), F);
+                                     })};
   solution.iterations = report.doublings;
-  solution.status = detail::decided<Backend>(report, F);
+  solution.status = report.status();
   if (solution.status == Status::converged && !Backend::is_finite(solution.value)) {
     solution.status = Status::inconclusive;
   }

@@ -182,7 +182,7 @@ RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, ty
     StateMatrix correction = problem.stage_cost(K) + Backend::congruence(F, P) - P;
     const auto report = visit_powers<Backend>(
         F, [&correction](const StateMatrix& power) { correction += Backend::congruence(power, correction); });
-    if (report.status != Status::converged && !is_stable<Backend>(F)) {
+    if (!report.converged() && !is_stable<Backend>(F)) {
       if (best.steps > 0) best.status = Status::inconclusive;
       return best;
     }

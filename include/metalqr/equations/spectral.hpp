@@ -10,59 +10,80 @@
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
 #include <metalqr/core/error.hpp>
+#include <metalqr/core/lane_matrix.hpp>
 #include <metalqr/core/status.hpp>
 #include <metalqr/equations/balance.hpp>
 
 namespace metalqr::inline METALQR_ABI {
 
-/// What repeated squaring of F found.
+/// What repeated squaring of F found; for packs, in each lane.
 template <class Scalar>
 struct PowerReport {
-  Status status = Status::iteration_limit;  ///< converged: rho(F) < 1 is proved
-  int doublings = 0;                        ///< number k of powers F^(2^0) ... F^(2^(k-1)) that were visited
-  Scalar norm{};                            ///< Frobenius norm of F^(2^k)
-  Scalar error{};                           ///< bound on the Frobenius norm of its rounding error
+  MaskOf<Scalar> proved{};    ///< rho(F) < 1 is proved
+  MaskOf<Scalar> refuted{};   ///< rho(F) > 1 is proved, or a power overflowed
+  MaskOf<Scalar> vanished{};  ///< the norm fell below the tolerance
+  int doublings = 0;          ///< number k of powers F^(2^0) ... F^(2^(k-1)) that were visited
+
+  /// Where a doubling sum over the powers is the solution.
+  MaskOf<Scalar> converged() const { return proved & vanished; }
+  /// Where the powers have vanished but nothing is proved: their growth outran the bound on the rounding
+  /// errors, and another proof may decide.
+  MaskOf<Scalar> open() const { return vanished & (!proved) & (!refuted); }
+  /// `converged` (rho(F) < 1 is proved), `unstable`, `inconclusive` or `iteration_limit`.
+  Status status() const requires(!is_pack<Scalar>) {
+    if (refuted) return Status::unstable;
+    if (!proved) return Status::inconclusive;
+    return vanished ? Status::converged : Status::iteration_limit;
+  }
 };
 
 /// Calls `visit(F^(2^k))` for k = 0, 1, ... until the square of the power's Frobenius norm is below
 /// `tolerance` (default: epsilon), so that what a doubling sum leaves out is below `tolerance` times the sum.
+/// In a pack, a lane that has ended is given zeros until all have.
 ///
 /// Convergence is judged on the norm of the power itself and carries a running bound of its rounding error
 /// (|fl(XY) - XY|_F <= n eps |X|_F |Y|_F, Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed.,
 /// eq. 3.13), so that `converged` proves rho(F) < 1 for the matrix that was given. A test on the increments
-/// of the sum would 'converge' by overflow where rho(F) > 1. At most 64 squarings; a NaN ends as `unstable`.
+/// of the sum would 'converge' by overflow where rho(F) > 1; that is proved by |tr F^(2^k)| > n. At most 64
+/// squarings; a power that the norm of its root shows to be negligible is not computed. A NaN is `refuted`.
 template <MatrixBackend Backend, class X, class Visit>
 PowerReport<typename Backend::Scalar> visit_powers(const X& F, const Visit& visit,
                                                    typename Backend::Scalar tolerance = Backend::epsilon()) {
-  using std::isfinite;
+  using std::abs;
+  using std::sqrt;
   using Scalar = typename Backend::Scalar;
+  using Lane = LaneTraits<Scalar>;
   constexpr int cap = 64;
   const Scalar n = static_cast<Scalar>(static_cast<double>(Backend::rows(F)));
   const Scalar product_error = n * Backend::epsilon();
-  const Scalar norm_inflation = Scalar(1) + (n * n + Scalar(4)) * Backend::epsilon();
-  X power = F;
+  const Scalar inflation = Scalar(1) + (n * n + Scalar(4)) * Backend::epsilon();
+  X powers[2] = {F, Backend::zero_like(F)};
   PowerReport<Scalar> report;
-  bool proved = false;
+  MaskOf<Scalar> ended = Scalar(1) < Scalar(0);
+  report.proved = report.refuted = report.vanished = ended;
+  Scalar error(0);
   for (;;) {
-    report.norm = Backend::norm(power) * norm_inflation;
-    if (!isfinite(report.norm)) {
-      report.status = Status::unstable;
-      return report;
+    X& power = powers[report.doublings % 2];
+    const Scalar squared = Backend::inner(power, power) * inflation;
+    if (!Lane::all(report.proved)) {
+      const Scalar norm = sqrt(squared) * inflation;
+      const Scalar limit = n * (inflation + Scalar(2) * error + Scalar(4) * product_error * norm);
+      report.proved = report.proved | ((!ended) & (norm + error < Scalar(1)));
+      report.refuted =
+          report.refuted | (!(squared < Lane::infinity())) | (abs(Backend::trace(power)) > limit);
+      error = Scalar(2) * norm * error + error * error + product_error * norm * norm;
     }
-    if (report.norm + report.error < Scalar(1)) proved = true;
-    if (report.norm * report.norm <= tolerance) {
-      report.status = proved ? Status::converged : Status::inconclusive;
-      return report;
-    }
-    if (report.doublings == cap) {
-      report.status = proved ? Status::iteration_limit : Status::inconclusive;
-      return report;
-    }
-    visit(power);
+    report.vanished = report.vanished | (squared <= tolerance);
+    ended = report.vanished | report.refuted;
+    if (Lane::all(ended) || report.doublings == cap) return report;
+    if (Lane::any(ended)) detail::clear_lanes<Backend>(ended, power);
+    visit(static_cast<const X&>(power));
     ++report.doublings;
-    report.error = Scalar(2) * report.norm * report.error + report.error * report.error +
-                   product_error * report.norm * report.norm;
-    power = Backend::product(power, power);
+    // |X^2|_F <= |X|_F^2.
+    report.vanished = report.vanished | (squared * squared <= tolerance);
+    ended = report.vanished | report.refuted;
+    if (Lane::all(ended)) return report;
+    Backend::multiply(power, power, powers[report.doublings % 2]);
   }
 }
 
@@ -103,13 +124,14 @@ bool is_stable(const std::type_identity_t<typename Backend::StateMatrix>& F) {
   using StateMatrix = typename Backend::StateMatrix;
   detail::require_shape<Backend>(F, Backend::rows(F), Backend::rows(F), "F");
   const auto quick = visit_powers<Backend>(F, [](const StateMatrix&) {});
-  if (quick.status != Status::inconclusive) return quick.status == Status::converged;
+  if (quick.status() != Status::inconclusive) return quick.status() == Status::converged;
   StateMatrix scaled = F;
+  StateMatrix work = F;
   for (int attempt = 0; attempt < 2; ++attempt) {
     StateMatrix X = Backend::identity_like(F);
-    const auto report =
-        visit_powers<Backend>(scaled, [&X](const StateMatrix& power) { X += Backend::congruence(power, X); });
-    if (report.status == Status::converged) return true;
+    const auto report = visit_powers<Backend>(
+        scaled, [&](const StateMatrix& power) { Backend::add_congruence(X, power, work); });
+    if (report.status() == Status::converged) return true;
     X = Backend::symmetrised(X);
     if (detail::is_lyapunov_certificate<Backend>(scaled, X)) return true;
     if (!Backend::is_finite(X)) return false;
@@ -121,12 +143,25 @@ bool is_stable(const std::type_identity_t<typename Backend::StateMatrix>& F) {
 
 namespace detail {
 
-/// The status of `report`, where it is open although the powers of F have vanished: their growth outran the
-/// bound on the rounding errors, and another proof may decide.
+/// `report`, with `proved` set where another proof decided what it left open.
 template <MatrixBackend Backend>
-Status decided(const PowerReport<typename Backend::Scalar>& report, const typename Backend::StateMatrix& F) {
-  const bool open = report.status == Status::inconclusive && report.norm < typename Backend::Scalar(1);
-  return open && is_stable<Backend>(F) ? Status::converged : report.status;
+PowerReport<typename Backend::Scalar> settled(PowerReport<typename Backend::Scalar> report,
+                                              const typename Backend::StateMatrix& F) {
+  using Scalar = typename Backend::Scalar;
+  using Lane = LaneTraits<Scalar>;
+  if (!Lane::any(report.open())) return report;
+  if constexpr (is_pack<Scalar>) {
+    using Plain = typename Backend::template Rebind<typename Lane::Value>;
+    typename Plain::StateMatrix plain = Plain::zero_state_matrix(Backend::rows(F));
+    report.proved = Lane::make_mask([&](Index lane) {
+      if (!Lane::test(report.open(), lane)) return Lane::test(report.proved, lane);
+      unpack_lane(F, lane, Backend::rows(F), Backend::rows(F), plain);
+      return is_stable<Plain>(plain);
+    });
+  } else {
+    report.proved = is_stable<Backend>(F);
+  }
+  return report;
 }
 
 }  // namespace detail

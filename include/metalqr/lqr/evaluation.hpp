@@ -48,16 +48,16 @@ typename Backend::Scalar cost(const Task<Backend>& task,
   using StateMatrix = typename Backend::StateMatrix;
   using Scalar = typename Backend::Scalar;
   detail::require_shape<Backend>(S, task.nx(), task.nx(), "S");
+  using Lane = LaneTraits<Scalar>;
   const StateMatrix F = closed_loop(task, K);
   StateMatrix P = stage_cost(task, K);
-  const auto report =
-      visit_powers<Backend>(F, [&P](const StateMatrix& power) { P += Backend::congruence(power, P); });
+  StateMatrix work = Backend::zero_like(P);
+  const auto report = detail::settled<Backend>(
+      visit_powers<Backend>(F, [&](const StateMatrix& power) { Backend::add_congruence(P, power, work); }),
+      F);
   const Scalar value = Backend::inner(P, S);
   // The comparison is false for a NaN as well.
-  return detail::decided<Backend>(report, F) == Status::converged &&
-                 value < std::numeric_limits<Scalar>::infinity()
-             ? value
-             : std::numeric_limits<Scalar>::infinity();
+  return Lane::select(report.converged() & (value < Lane::infinity()), value, Lane::infinity());
 }
 
 /// J(K) = tr(P Sigma0), or +infinity where rho(A - BK) < 1 is not proved; see above.

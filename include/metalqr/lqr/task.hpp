@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <type_traits>
+#include <utility>
 
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
@@ -55,6 +56,17 @@ class Task {
     R_ = Backend::symmetrised(R_);
     Sigma0_ = Backend::symmetrised(Sigma0_);
   }
+  /// The same without checks, for matrices that come from checked tasks. Q, R and Sigma0 are exactly
+  /// symmetric.
+  static Task from_checked(StateMatrix A, InputMatrix B, StateMatrix Q, ControlMatrix R, StateMatrix Sigma0) {
+    Task task;
+    task.A_ = std::move(A);
+    task.B_ = std::move(B);
+    task.Q_ = std::move(Q);
+    task.R_ = std::move(R);
+    task.Sigma0_ = std::move(Sigma0);
+    return task;
+  }
   /// With Sigma0 the identity.
   Task(const StateMatrix& A, const InputMatrix& B, const StateMatrix& Q, const ControlMatrix& R)
       : Task(A, B, Q, R, Backend::identity_like(A)) {}
@@ -99,6 +111,8 @@ class Task {
   }
 
  private:
+  Task() = default;
+
   StateMatrix A_;
   InputMatrix B_;
   StateMatrix Q_;

@@ -1,0 +1,70 @@
+#pragma once
+
+/// @file
+/// Matrices of packs and the plain matrices in their lanes.
+
+#include <concepts>
+#include <type_traits>
+
+#include <metalqr/core/backend.hpp>
+
+namespace metalqr::inline METALQR_ABI {
+
+namespace detail {
+
+template <MatrixBackend Backend>
+struct LaneBackend {
+  using type = Backend;
+};
+template <MatrixBackend Backend>
+requires MatrixBackend<typename Backend::Lanes>
+struct LaneBackend<Backend> {
+  using type = typename Backend::Lanes;
+};
+
+}  // namespace detail
+
+/// The backend that works on several systems of `Backend` at a time: `Backend::Lanes` where it exists, else
+/// `Backend` itself, with a single lane.
+template <MatrixBackend Backend>
+using LanesOf = typename detail::LaneBackend<Backend>::type;
+
+/// Number of systems that `LanesOf<Backend>` works on at a time.
+template <MatrixBackend Backend>
+inline constexpr Index lane_count = LaneTraits<typename LanesOf<Backend>::Scalar>::count;
+
+namespace detail {
+
+/// Writes to `packed` the matrix whose lane l holds `matrix(l)`; all have the shape of the first.
+template <class Packed, class Make>
+void pack_lanes(Packed& packed, Index rows, Index cols, const Make& matrix) {
+  using Pack = std::remove_cvref_t<decltype(packed(Index{0}, Index{0}))>;
+  for (Index j = 0; j < cols; ++j) {
+    for (Index i = 0; i < rows; ++i) {
+      packed(i, j) = LaneTraits<Pack>::make([&](Index lane) { return matrix(lane)(i, j); });
+    }
+  }
+}
+
+/// Writes to `plain`, which has the shape of `packed`, the matrix in a lane of it.
+template <class Packed, class Plain>
+void unpack_lane(const Packed& packed, Index lane, Index rows, Index cols, Plain& plain) {
+  using Pack = std::remove_cvref_t<decltype(packed(Index{0}, Index{0}))>;
+  for (Index j = 0; j < cols; ++j) {
+    for (Index i = 0; i < rows; ++i) plain(i, j) = LaneTraits<Pack>::get(packed(i, j), lane);
+  }
+}
+
+/// Clears X in the lanes where the mask holds.
+template <MatrixBackend Backend, class X>
+void clear_lanes(const MaskOf<typename Backend::Scalar>& mask, X& x) {
+  using Scalar = typename Backend::Scalar;
+  for (Index j = 0; j < Backend::cols(x); ++j) {
+    for (Index i = 0; i < Backend::rows(x); ++i) {
+      x(i, j) = LaneTraits<Scalar>::select(mask, Scalar(0), x(i, j));
+    }
+  }
+}
+
+}  // namespace detail
+}  // namespace metalqr::inline METALQR_ABI
