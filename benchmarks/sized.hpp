@@ -1,13 +1,13 @@
 #pragma once
 
 /// @file
-/// The size that a translation unit is compiled for.
+/// The size that a translation unit is compiled for; each has its own.
 
 #include "problems.hpp"
 
 namespace benchmarks {
 
-inline constexpr Size size{METALQR_BENCHMARKS_NX, METALQR_BENCHMARKS_NU};
+constexpr Size size{METALQR_BENCHMARKS_NX, METALQR_BENCHMARKS_NU};
 
 /// The backend that knows it.
 using Sized = metalqr::EigenBackend<double, METALQR_BENCHMARKS_NX, METALQR_BENCHMARKS_NU>;
