@@ -12,6 +12,8 @@ macro(metalqr_component name library)
 endmacro()
 
 metalqr_component(json nlohmann_json::nlohmann_json nlohmann_json CONFIG)
+metalqr_component(lanes XsimdHeaders::XsimdHeaders XsimdHeaders MODULE)
+set(metalqr_lanes_definitions METALQR_LANES)
 metalqr_component(openmp OpenMP::OpenMP_CXX OpenMP COMPONENTS CXX)
 
 # Finds what every user needs; `missing` becomes empty, or a sentence that says what was not found.
@@ -63,8 +65,11 @@ function(metalqr_add_component component missing)
     add_library(metalqr_${component} INTERFACE)
     add_library(metalqr::${component} ALIAS metalqr_${component})
     target_link_libraries(metalqr_${component} INTERFACE metalqr ${library})
+    target_compile_definitions(metalqr_${component} INTERFACE ${metalqr_${component}_definitions})
   else()
     add_library(metalqr::${component} INTERFACE IMPORTED)
     target_link_libraries(metalqr::${component} INTERFACE metalqr::metalqr ${library})
+    set_property(TARGET metalqr::${component} APPEND PROPERTY INTERFACE_COMPILE_DEFINITIONS
+                 ${metalqr_${component}_definitions})
   endif()
 endfunction()

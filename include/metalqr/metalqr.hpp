@@ -18,6 +18,10 @@
 #include <metalqr/core/version.hpp>
 #include <metalqr/equations/balance.hpp>
 #include <metalqr/equations/h_infinity.hpp>
+#include <metalqr/equations/linear_operator.hpp>
+#include <metalqr/equations/low_rank.hpp>
+#include <metalqr/equations/low_rank_lyapunov.hpp>
+#include <metalqr/equations/low_rank_residual.hpp>
 #include <metalqr/equations/lyapunov.hpp>
 #include <metalqr/equations/lyapunov_schur.hpp>
 #include <metalqr/equations/quasi_triangular.hpp>
@@ -29,6 +33,8 @@
 #include <metalqr/io/atomic_file.hpp>
 #include <metalqr/io/csv.hpp>
 #include <metalqr/io/text_file.hpp>
+#include <metalqr/lqr/batch.hpp>
+#include <metalqr/lqr/cost_and_gradient.hpp>
 #include <metalqr/lqr/cross_term.hpp>
 #include <metalqr/lqr/descent.hpp>
 #include <metalqr/lqr/evaluation.hpp>
@@ -39,6 +45,7 @@
 #include <metalqr/lqr/rollout.hpp>
 #include <metalqr/lqr/step_size.hpp>
 #include <metalqr/lqr/task.hpp>
+#include <metalqr/lqr/task_lanes.hpp>
 #include <metalqr/lqr/task_list.hpp>
 #include <metalqr/meta/adapt.hpp>
 #include <metalqr/meta/direction.hpp>

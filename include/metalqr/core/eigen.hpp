@@ -21,10 +21,10 @@ static_assert(EIGEN_VERSION_AT_LEAST(3, 4, 0), "metalqr needs Eigen 3.4 or newer
 
 #ifdef METALQR_LANES
 /// A pack is a number to Eigen.
-template <class T, class Architecture>
-struct Eigen::NumTraits<xsimd::batch<T, Architecture>>
-    : Eigen::GenericNumTraits<xsimd::batch<T, Architecture>> {
-  using Pack = xsimd::batch<T, Architecture>;
+template <class T, class Instructions>
+struct Eigen::NumTraits<xsimd::batch<T, Instructions>>
+    : Eigen::GenericNumTraits<xsimd::batch<T, Instructions>> {
+  using Pack = xsimd::batch<T, Instructions>;
   using Real = Pack;
   using NonInteger = Pack;
   using Nested = Pack;
@@ -57,11 +57,8 @@ using EigenMatrix =
     Eigen::Matrix<Scalar, Rows, Cols, Rows == 1 && Cols != 1 ? Eigen::RowMajor : Eigen::ColMajor, MaxRows,
                   MaxCols>;
 
-/// Largest run-time sizes of the matrices that hold packs.
-inline constexpr int most_lane_states = 16;
-
 constexpr int bounded(int size) {
-  return size == dynamic ? most_lane_states : size;
+  return size == dynamic ? static_cast<int>(most_lane_states) : size;
 }
 
 }  // namespace detail

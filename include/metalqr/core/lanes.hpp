@@ -17,7 +17,7 @@ namespace metalqr::inline METALQR_ABI {
 
 /// How a number is made of lanes. This form is that of plain numbers, which are their own single lane.
 /// Algorithms that run on packs too ask here what `bool` and `?:` cannot say for them: the result of a
-/// comparison is a `Mask`, `bool` or one for each lane, to be combined with `& | !`.
+/// comparison is a `Mask`, `bool` or one for each lane, to be combined with `&& || !`.
 template <class Scalar>
 struct LaneTraits {
   using Value = Scalar;              ///< number in a lane
@@ -29,6 +29,8 @@ struct LaneTraits {
   static bool all(bool mask) { return mask; }
   /// In each lane, `yes` where the mask holds and `no` elsewhere.
   static const Scalar& select(bool mask, const Scalar& yes, const Scalar& no) { return mask ? yes : no; }
+  /// The number nearest to `value`, in every lane.
+  static Scalar number(double value) { return static_cast<Scalar>(value); }
   /// +infinity in every lane.
   static Scalar infinity() { return std::numeric_limits<Scalar>::infinity(); }
   /// The number in a lane.
@@ -56,6 +58,10 @@ template <class Scalar>
 inline constexpr bool is_pack = !std::is_same_v<MaskOf<Scalar>, bool>;
 
 namespace detail {
+
+/// Largest number of states, and of inputs, of a system that is worked on in lanes; larger ones fill the
+/// vector units by themselves.
+inline constexpr Index most_lane_states = 16;
 
 template <class Scalar>
 struct WidestPack {
@@ -85,11 +91,11 @@ struct WidestPack<float> {
 }  // namespace detail
 
 /// Packs of xsimd.
-template <class T, class Architecture>
-struct LaneTraits<xsimd::batch<T, Architecture>> {
+template <class T, class Instructions>
+struct LaneTraits<xsimd::batch<T, Instructions>> {
   using Value = T;                                                ///< number in a lane
-  using Pack = xsimd::batch<T, Architecture>;                     ///< a number for each lane
-  using Mask = xsimd::batch_bool<T, Architecture>;                ///< result of a comparison
+  using Pack = xsimd::batch<T, Instructions>;                     ///< a number for each lane
+  using Mask = xsimd::batch_bool<T, Instructions>;                ///< result of a comparison
   static constexpr Index count = static_cast<Index>(Pack::size);  ///< number of lanes
   /// Whether the mask holds in some lane.
   static bool any(const Mask& mask) { return xsimd::any(mask); }
@@ -99,6 +105,8 @@ struct LaneTraits<xsimd::batch<T, Architecture>> {
   static Pack select(const Mask& mask, const Pack& yes, const Pack& no) {
     return xsimd::select(mask, yes, no);
   }
+  /// The number nearest to `value`, in every lane.
+  static Pack number(double value) { return Pack(static_cast<T>(value)); }
   /// +infinity in every lane.
   static Pack infinity() { return Pack(std::numeric_limits<T>::infinity()); }
   /// The number in a lane.

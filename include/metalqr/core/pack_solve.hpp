@@ -59,7 +59,7 @@ auto cholesky(X& x) {
   for (Index j = 0; j < n; ++j) {
     Pack pivot = x(j, j);
     for (Index k = 0; k < j; ++k) pivot = pivot - x(j, k) * x(j, k);
-    positive = positive & (pivot > Pack(0)) & (pivot < Lane::infinity());
+    positive = positive && pivot > Pack(0) && pivot < Lane::infinity();
     const Pack inverse = Pack(1) / sqrt(pivot);
     x(j, j) = inverse;
     for (Index i = j + 1; i < n; ++i) {

@@ -25,10 +25,10 @@ struct PowerReport {
   int doublings = 0;          ///< number k of powers F^(2^0) ... F^(2^(k-1)) that were visited
 
   /// Where a doubling sum over the powers is the solution.
-  MaskOf<Scalar> converged() const { return proved & vanished; }
+  MaskOf<Scalar> converged() const { return proved && vanished; }
   /// Where the powers have vanished but nothing is proved: their growth outran the bound on the rounding
   /// errors, and another proof may decide.
-  MaskOf<Scalar> open() const { return vanished & (!proved) & (!refuted); }
+  MaskOf<Scalar> open() const { return vanished && !proved && !refuted; }
   /// `converged` (rho(F) < 1 is proved), `unstable`, `inconclusive` or `iteration_limit`.
   Status status() const requires(!is_pack<Scalar>) {
     if (refuted) return Status::unstable;
@@ -54,7 +54,7 @@ PowerReport<typename Backend::Scalar> visit_powers(const X& F, const Visit& visi
   using Scalar = typename Backend::Scalar;
   using Lane = LaneTraits<Scalar>;
   constexpr int cap = 64;
-  const Scalar n = static_cast<Scalar>(static_cast<double>(Backend::rows(F)));
+  const Scalar n = Lane::number(static_cast<double>(Backend::rows(F)));
   const Scalar product_error = n * Backend::epsilon();
   const Scalar inflation = Scalar(1) + (n * n + Scalar(4)) * Backend::epsilon();
   X powers[2] = {F, Backend::zero_like(F)};
@@ -68,20 +68,19 @@ PowerReport<typename Backend::Scalar> visit_powers(const X& F, const Visit& visi
     if (!Lane::all(report.proved)) {
       const Scalar norm = sqrt(squared) * inflation;
       const Scalar limit = n * (inflation + Scalar(2) * error + Scalar(4) * product_error * norm);
-      report.proved = report.proved | ((!ended) & (norm + error < Scalar(1)));
-      report.refuted =
-          report.refuted | (!(squared < Lane::infinity())) | (abs(Backend::trace(power)) > limit);
+      report.proved = report.proved || (!ended && norm + error < Scalar(1));
+      report.refuted = report.refuted || !(squared < Lane::infinity()) || abs(Backend::trace(power)) > limit;
       error = Scalar(2) * norm * error + error * error + product_error * norm * norm;
     }
-    report.vanished = report.vanished | (squared <= tolerance);
-    ended = report.vanished | report.refuted;
+    report.vanished = report.vanished || squared <= tolerance;
+    ended = report.vanished || report.refuted;
     if (Lane::all(ended) || report.doublings == cap) return report;
     if (Lane::any(ended)) detail::clear_lanes<Backend>(ended, power);
     visit(static_cast<const X&>(power));
     ++report.doublings;
     // |X^2|_F <= |X|_F^2.
-    report.vanished = report.vanished | (squared * squared <= tolerance);
-    ended = report.vanished | report.refuted;
+    report.vanished = report.vanished || squared * squared <= tolerance;
+    ended = report.vanished || report.refuted;
     if (Lane::all(ended)) return report;
     Backend::multiply(power, power, powers[report.doublings % 2]);
   }

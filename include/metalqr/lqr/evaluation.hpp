@@ -37,6 +37,18 @@ typename Backend::StateMatrix stage_cost(const Task<Backend>& task,
   return task.Q() + Backend::congruence(K, task.R());
 }
 
+namespace detail {
+
+/// E = R K - B'PF, zero exactly at the optimal gain; grad J = 2 E Sigma.
+template <MatrixBackend Backend>
+typename Backend::Gain policy_error(const Task<Backend>& task, const typename Backend::Gain& K,
+                                    const typename Backend::StateMatrix& F,
+                                    const typename Backend::Gain& BP) {
+  return Backend::product(task.R(), K) - Backend::product(BP, F);
+}
+
+}  // namespace detail
+
 /// tr(P S) for a second moment S (n_x x n_x) of the initial state, or +infinity where rho(A - BK) < 1 is not
 /// proved, also for a K with NaN or infinite entries; never NaN. One solution of the Lyapunov equation by
 /// doubling. K is n_u x n_x.
@@ -57,7 +69,7 @@ typename Backend::Scalar cost(const Task<Backend>& task,
       F);
   const Scalar value = Backend::inner(P, S);
   // The comparison is false for a NaN as well.
-  return Lane::select(report.converged() & (value < Lane::infinity()), value, Lane::infinity());
+  return Lane::select(report.converged() && value < Lane::infinity(), value, Lane::infinity());
 }
 
 /// J(K) = tr(P Sigma0), or +infinity where rho(A - BK) < 1 is not proved; see above.
@@ -147,11 +159,7 @@ class Evaluation {
   }
   /// E = R K - B'PF; zero exactly at the optimal gain.
   const Gain& E() const {
-    return once(E_, [this] {
-      const Gain RK = Backend::product(task_->R(), K_);
-      const Gain BPF = Backend::product(BP(), F());
-      return finite(Gain(RK - BPF), "E");
-    });
+    return once(E_, [this] { return finite(detail::policy_error(*task_, K_, F(), BP()), "E"); });
   }
   /// grad J = 2 E Sigma (n_u x n_x).
   const Gain& gradient() const {

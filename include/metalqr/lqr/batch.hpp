@@ -1,0 +1,159 @@
+#pragma once
+
+/// @file
+/// Costs and gradients of many gains, or on many tasks, at once: small systems are worked on in lanes.
+
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include <metalqr/lqr/cost_and_gradient.hpp>
+#include <metalqr/lqr/task_lanes.hpp>
+#include <metalqr/lqr/task_list.hpp>
+
+namespace metalqr::inline METALQR_ABI {
+
+namespace detail {
+
+/// Calls store(i, evaluate(task(i), gain(i), i, 1), 0) for i = 0 ... count - 1; for small systems, where
+/// lanes are compiled in, on packs: store(first + l, evaluate(tasks, gains, first, size), l) for the lanes l
+/// < size of each pack.
+template <MatrixBackend Backend, class TaskAt, class GainAt, class Evaluate, class Store>
+void evaluate_batch(Index count, bool one_task, const TaskAt& task, const GainAt& gain,
+                    const Evaluate& evaluate, const Store& store, int threads) {
+  if (count == 0) return;
+  using Lanes = LanesOf<Backend>;
+  const Index nx = task(0).nx();
+  const Index nu = task(0).nu();
+  if constexpr (may_fit_lanes<Backend> && !std::is_same_v<Lanes, Backend>) {
+    if (fits_lanes(nx, nu)) {
+      // The lanes beyond the last system repeat the first of their pack.
+      const auto tasks = [&](Index first, Index size) {
+        return pack_tasks<Lanes>(nx, nu, [&](Index lane) -> const Task<Backend>& {
+          return task(first + (lane < size ? lane : 0));
+        });
+      };
+      const Task<Lanes> shared = tasks(0, 1);
+      for_each_pack(count, lane_count<Backend>, nx, threads, [&](Index first, Index size) {
+        typename Lanes::Gain K = Lanes::zero_gain(nu, nx);
+        pack_lanes(K, nu, nx, [&](Index lane) -> const typename Backend::Gain& {
+          return gain(first + (lane < size ? lane : 0));
+        });
+        const auto result =
+            one_task ? evaluate(shared, K, first, size) : evaluate(tasks(first, size), K, first, size);
+        for (Index lane = 0; lane < size; ++lane) store(first + lane, result, lane);
+      });
+      return;
+    }
+  }
+  for_each_pack(count, 1, nx, threads,
+                [&](Index i, Index size) { store(i, evaluate(task(i), gain(i), i, size), Index{0}); });
+}
+
+template <MatrixBackend Backend, class TaskAt, class GainAt>
+std::vector<typename Backend::Scalar> batch_costs(Index count, bool one_task, const TaskAt& task,
+                                                  const GainAt& gain, int threads) {
+  std::vector<typename Backend::Scalar> result(static_cast<std::size_t>(count));
+  const auto evaluate = [](const auto& tasks, const auto& gains, Index, Index) { return cost(tasks, gains); };
+  const auto store = [&result](Index i, const auto& values, Index lane) {
+    using Scalar = std::remove_cvref_t<decltype(values)>;
+    result[static_cast<std::size_t>(i)] = LaneTraits<Scalar>::get(values, lane);
+  };
+  evaluate_batch<Backend>(count, one_task, task, gain, evaluate, store, threads);
+  return result;
+}
+
+template <MatrixBackend Backend, class TaskAt, class GainAt>
+std::vector<CostAndGradient<Backend>> batch_gradients(Index count, bool one_task, const TaskAt& task,
+                                                      const GainAt& gain, int threads) {
+  std::vector<CostAndGradient<Backend>> result(static_cast<std::size_t>(count));
+  const auto evaluate = [](const auto& tasks, const auto& gains, Index, Index) {
+    return cost_and_gradient(tasks, gains);
+  };
+  const auto store = [&](Index i, const auto& values, Index lane) {
+    using Scalar = std::remove_cvref_t<decltype(values.cost)>;
+    CostAndGradient<Backend>& own = result[static_cast<std::size_t>(i)];
+    own.cost = LaneTraits<Scalar>::get(values.cost, lane);
+    const Index nu = task(i).nu();
+    const Index nx = task(i).nx();
+    own.gradient = Backend::zero_gain(nu, nx);
+    unpack_lane(values.gradient, lane, nu, nx, own.gradient);
+  };
+  evaluate_batch<Backend>(count, one_task, task, gain, evaluate, store, threads);
+  return result;
+}
+
+template <class List>
+auto element_of(const List& list) {
+  return [&list](Index i) -> const auto& {
+    return list[static_cast<std::size_t>(i)];
+  };
+}
+
+template <class Element>
+auto always(const Element& element) {
+  return [&element](Index) -> const Element& { return element; };
+}
+
+template <MatrixBackend Backend>
+void require_gains(const Task<Backend>& task, std::span<const typename Backend::Gain> gains) {
+  for (std::size_t i = 0; i < gains.size(); ++i) {
+    if (Backend::rows(gains[i]) == task.nu() && Backend::cols(gains[i]) == task.nx()) continue;
+    require_shape<Backend>(gains[i], task.nu(), task.nx(), ("gains[" + std::to_string(i) + "]").c_str());
+  }
+}
+
+}  // namespace detail
+
+/// J(K) of each gain (n_u x n_x) on a task, what `cost(task, K)` gives; +infinity where rho(A - BK) < 1 is
+/// not proved, which neither slows nor changes the others. Systems of up to 16 states are worked on in lanes,
+/// with `metalqr::lanes` 2 to 8 in an instruction (twice as many in float), without allocations in the loop.
+/// @param threads at most so many; 0 leaves it to OpenMP. The result is bitwise the same for any number.
+/// @throws DimensionMismatch for a gain of another shape.
+template <MatrixBackend Backend>
+std::vector<typename Backend::Scalar> costs(
+    const Task<Backend>& task, std::type_identity_t<std::span<const typename Backend::Gain>> gains,
+    int threads = 0) {
+  detail::require_gains(task, gains);
+  return detail::batch_costs<Backend>(static_cast<Index>(gains.size()), true, detail::always(task),
+                                      detail::element_of(gains), threads);
+}
+
+/// J_i(K) of one gain (n_u x n_x) on each task; see above.
+/// @throws InvalidOption for an empty list; DimensionMismatch if tasks or gain differ in shape.
+template <TaskList Tasks>
+std::vector<ScalarOf<Tasks>> costs(const Tasks& tasks, const std::type_identity_t<GainOf<Tasks>>& gain,
+                                   int threads = 0) {
+  using Backend = BackendOf<Tasks>;
+  const std::span<const Task<Backend>> fleet = checked_fleet(tasks);
+  detail::require_shape<Backend>(gain, fleet[0].nu(), fleet[0].nx(), "gain");
+  return detail::batch_costs<Backend>(static_cast<Index>(fleet.size()), false, detail::element_of(fleet),
+                                      detail::always(gain), threads);
+}
+
+/// J(K) and grad J(K) of each gain (n_u x n_x) on a task; see `costs` and `CostAndGradient`.
+/// @throws DimensionMismatch for a gain of another shape.
+template <MatrixBackend Backend>
+std::vector<CostAndGradient<Backend>> gradients(
+    const Task<Backend>& task, std::type_identity_t<std::span<const typename Backend::Gain>> gains,
+    int threads = 0) {
+  detail::require_gains(task, gains);
+  return detail::batch_gradients<Backend>(static_cast<Index>(gains.size()), true, detail::always(task),
+                                          detail::element_of(gains), threads);
+}
+
+/// J_i(K) and grad J_i(K) of one gain (n_u x n_x) on each task; see `costs` and `CostAndGradient`.
+/// @throws InvalidOption for an empty list; DimensionMismatch if tasks or gain differ in shape.
+template <TaskList Tasks>
+std::vector<CostAndGradient<BackendOf<Tasks>>> gradients(const Tasks& tasks,
+                                                         const std::type_identity_t<GainOf<Tasks>>& gain,
+                                                         int threads = 0) {
+  using Backend = BackendOf<Tasks>;
+  const std::span<const Task<Backend>> fleet = checked_fleet(tasks);
+  detail::require_shape<Backend>(gain, fleet[0].nu(), fleet[0].nx(), "gain");
+  return detail::batch_gradients<Backend>(static_cast<Index>(fleet.size()), false, detail::element_of(fleet),
+                                          detail::always(gain), threads);
+}
+
+}  // namespace metalqr::inline METALQR_ABI
