@@ -39,6 +39,7 @@
 #include <metalqr/lqr/descent.hpp>
 #include <metalqr/lqr/evaluation.hpp>
 #include <metalqr/lqr/initial_gain.hpp>
+#include <metalqr/lqr/large_plant.hpp>
 #include <metalqr/lqr/optimal_gain.hpp>
 #include <metalqr/lqr/policy_gradient.hpp>
 #include <metalqr/lqr/quasi_newton.hpp>
