@@ -2,6 +2,10 @@
 
 #include <iostream>
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 #include <benchmark/benchmark.h>
 #include <Eigen/Core>
 
@@ -37,6 +41,10 @@ void describe() {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+    // One thread, but where a row asks for more.
+#ifdef _OPENMP
+  omp_set_num_threads(1);
+#endif
   Eigen::setNbThreads(1);
 #ifdef METALQR_BENCHMARKS_SLICOT
   benchmarks::slicot::use_one_thread();

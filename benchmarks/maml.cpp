@@ -80,11 +80,12 @@ double bytes_per_task(Tasks tasks, const metalqr::meta::Options& options) {
   return bytes->second;
 }
 
-/// One iteration on so many tasks.
-void run_many(benchmark::State& state, std::size_t count, int threads) {
+/// One iteration on so many tasks with so many samples for each estimate.
+void run_many(benchmark::State& state, std::size_t count, Index samples, int threads) {
   const Tasks tasks = many_tasks(count);
   metalqr::meta::Options options = metalqr::meta::published();
   options.iterations = 1;
+  options.estimator.samples = samples;
   options.threads = threads;
   run(state, tasks, options);
   if (threads == 1) state.counters["bytes_per_task"] = bytes_per_task(tasks, options);
@@ -92,11 +93,16 @@ void run_many(benchmark::State& state, std::size_t count, int threads) {
 
 [[maybe_unused]] const bool registered = [] {
   add("maml/fig1", run_figure)->Unit(benchmark::kMillisecond);
+  const auto add_many = [](const std::string& name, std::size_t count, Index samples, int threads) {
+    add(name, run_many, count, samples, threads)->Unit(benchmark::kMillisecond);
+  };
   for (const std::size_t count : {10U, 100U, 1000U, 10000U, 100000U}) {
-    for (const int threads : {1, 2}) {
-      const std::string name = "maml/tasks/" + std::to_string(count);
-      add(threads == 1 ? name : name + "/threads:2", run_many, count, threads)->Unit(benchmark::kMillisecond);
-    }
+    const std::string name = "maml/tasks/" + std::to_string(count);
+    add_many(name, count, 20, 1);
+    add_many(name + "/threads:2", count, 20, 2);
+  }
+  for (const Index samples : {10, 20, 40, 80, 160}) {
+    add_many("maml/samples/" + std::to_string(samples), 100, samples, 1);
   }
   return true;
 }();

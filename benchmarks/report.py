@@ -81,7 +81,7 @@ def duration(ns):
 class Table:
     """Rows of Markdown, and the same as data."""
 
-    HEAD = ("benchmark", "a second", "each", "against", "ratio", "asked", "residual (theirs)")
+    HEAD = ("benchmark", "evaluations/s", "time", "against", "ratio", "asked", "residual (theirs)")
 
     def __init__(self, rows):
         self.rows = rows
@@ -96,11 +96,14 @@ class Table:
         shown = "" if asked is None else f"{'>=' if asked >= 0 else '<='} {number(abs(asked))}"
         if asked is not None:
             shown += ", reached" if holds else ", **missed**"
+        each = 1e9 / rate if rate else None
+        if name.startswith("maml"):
+            each = row["real_ns" if "threads" in name else "cpu_ns"]
         self.lines.append(
             (
                 f"`{name}`",
                 scaled(rate) if rate else "",
-                duration(1e9 / rate) if rate else "",
+                duration(each) if each else "",
                 against,
                 number(ratio),
                 shown,
@@ -141,13 +144,14 @@ class Table:
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def exponent(rows):
-    """Slope of log time against log M by least squares, and the numbers of tasks that it rests on."""
+def exponent(rows, pattern, least=0):
+    """Slope of log time against the log of the number in the names, by least squares, and the numbers."""
     points = []
     for name, row in rows.items():
-        found = re.fullmatch(r"maml/tasks/(\d+)", name)
-        if found and "error" not in row:
-            points.append((math.log(int(found[1])), math.log(row["cpu_ns"]), int(found[1])))
+        found = re.fullmatch(pattern, name)
+        if found and "error" not in row and int(found[1]) >= least:
+            each = row["cpu_ns"] if name.startswith("maml") else 1e9 / row["evals_per_s"]
+            points.append((math.log(int(found[1])), math.log(each), int(found[1])))
     if len(points) < 2:
         return None, []
     x, y = (statistics.fmean(p[i] for p in points) for i in (0, 1))
@@ -207,13 +211,23 @@ def compare(rows, two_cores):
         ratio = 200 * rows["maml/numpy_iteration"]["cpu_ns"] / rows["maml/fig1"]["cpu_ns"]
         seconds = rows["maml/numpy_iteration"]["cpu_ns"] * 1e-9
         table.add("maml/fig1", f"200 x `maml/numpy_iteration` ({seconds:.3g} s)", ratio, 15000)
-    slope, counts = exponent(rows)
-    if slope is not None:
-        last = f"maml/tasks/{counts[-1]}"
-        table.add(last, f"exponent of time in M = {counts[0]} ... {counts[-1]}", slope, -1.05, slope <= 1.05)
-        if "bytes_per_task" in rows[last]:
-            size = rows[last]["bytes_per_task"]
-            table.add(last, "bytes a task beyond the tasks", size, -1024, size <= 1024)
+    for symbol, kind, asked in (("M", "tasks", 1.05), ("m", "samples", None)):
+        slope, counts = exponent(rows, rf"maml/{kind}/(\d+)")
+        if slope is not None:
+            last = f"maml/{kind}/{counts[-1]}"
+            against = f"exponent of time in {symbol} = {counts[0]} ... {counts[-1]}"
+            table.add(last, against, slope, asked and -asked, asked and slope <= asked)
+            if kind == "tasks" and "bytes_per_task" in rows[last]:
+                size = rows[last]["bytes_per_task"]
+                table.add(last, "bytes a task beyond the tasks", size, -1024, size <= 1024)
+    for name, pattern, least in (
+        ("cost/lanes/16x4", r"cost/lanes/(\d+)x\d+", 0),
+        ("lyapunov/metalqr/512", r"lyapunov/metalqr/(\d+)", 32),
+        ("dare/metalqr/100x20", r"dare/metalqr/(\d+)x\d+", 8),
+    ):
+        slope, counts = exponent(rows, pattern, least)
+        if slope is not None and table.usable(name):
+            table.add(name, f"exponent of time in n = {counts[0]} ... {counts[-1]}", slope)
     for name, row in two_cores.items():
         one = name.replace("/threads:2", "")
         if name != one and "error" not in row and "error" not in two_cores.get(one, {"error": ""}):

@@ -77,9 +77,9 @@ measure() {
 
 mkdir -p "$out"
 out=$(cd -- "$out" && pwd -P)
-measure one_core 5 '-^maml/tasks' "${pinned[@]}"
+measure one_core 5 '-^maml/(tasks|samples)' "${pinned[@]}"
 say "Measuring: python"
 "${pinned[@]}" "$python" "$root/benchmarks/peers/scipy_baseline.py" >"$out/python.json"
-measure tasks 3 '^maml/tasks/[0-9]+$' "${pinned[@]}"
+measure tasks 3 '^maml/(tasks|samples)/[0-9]+$' "${pinned[@]}"
 measure two_cores 5 '^maml/tasks/10000?(/threads:2)?$' "${paired[@]}"
 "$python" "$root/benchmarks/report.py" --core "$core" "$out"

@@ -1,38 +1,30 @@
 // Costs where the compiler knows the sizes: one gain at a time, and one in each lane of the vector registers.
 
+#include <metalqr/lqr/batch.hpp>
+
 #include "cost.hpp"
 #include "sized.hpp"
-
-#if __has_include(<metalqr/lqr/batch.hpp>)
-#include <span>
-
-#include <metalqr/lqr/batch.hpp>
-#endif
 
 namespace benchmarks {
 
 namespace {
 
-#if __has_include(<metalqr/lqr/batch.hpp>)
 void run_costs_in_lanes(benchmark::State& state) {
   const GainProblem& problem = gain_problem(size);
   const auto task = converted<Sized>(problem.task);
   const auto gains = converted<Sized>(problem.gains);
   std::vector<double> costs;
   for (auto _ : state) {
-    costs = metalqr::costs(task, std::span<const Sized::Gain>(gains), 1);
+    costs = metalqr::costs(task, gains, 1);
     benchmark::DoNotOptimize(costs.data());
     benchmark::ClobberMemory();
   }
   require_costs(state, costs, problem);
   set_rates(state, gains.size(), cost_operations(size, problem.doublings));
 }
-#endif
 
 [[maybe_unused]] const bool registered = [] {
-#if __has_include(<metalqr/lqr/batch.hpp>)
   add("cost/lanes/" + text(size), run_costs_in_lanes);
-#endif
   add("cost/scalar/" + text(size), run_costs<Sized>, size);
   return true;
 }();

@@ -1,20 +1,19 @@
 // Riccati equations where the compiler knows the sizes: one plant at a time, and one in each lane.
 
+#include <metalqr/lqr/batch.hpp>
+#include <metalqr/lqr/optimal_gain.hpp>
+
 #include "dare.hpp"
 #include "sized.hpp"
-
-#if __has_include(<metalqr/lqr/batch.hpp>)
-#include <metalqr/lqr/batch.hpp>
-#endif
 
 namespace benchmarks {
 
 namespace {
 
-#if __has_include(<metalqr/lqr/batch.hpp>)
+template <class Tasks>
 void run_dare_in_lanes(benchmark::State& state) {
   const auto& plain = riccati_tasks(size);
-  const auto tasks = converted<Sized>(plain);
+  const Tasks tasks = converted<Sized>(plain);
   auto solutions = metalqr::solve_dare(tasks);
   for (auto _ : state) {
     solutions = metalqr::solve_dare(tasks);
@@ -25,13 +24,17 @@ void run_dare_in_lanes(benchmark::State& state) {
   state.counters["residual"] = riccati_residual(
       plain, [&solutions](std::size_t i) { return Dynamic::StateMatrix(solutions[i].value); });
 }
-#endif
+
+template <class Tasks>
+void add_lanes() {
+  if constexpr (requires(const Tasks& tasks) { metalqr::solve_dare(tasks).size(); }) {
+    add("dare/lanes/" + text(size), run_dare_in_lanes<Tasks>);
+  }
+}
 
 [[maybe_unused]] const bool registered = [] {
   add("dare/metalqr/" + text(size), run_dare<Sized>, size);
-#if __has_include(<metalqr/lqr/batch.hpp>)
-  add("dare/lanes/" + text(size), run_dare_in_lanes);
-#endif
+  add_lanes<std::vector<metalqr::Task<Sized>>>();
   return true;
 }();
 

@@ -1,15 +1,10 @@
 // Gradients, one gain at a time and one in each lane, and Hessians, where the compiler knows the sizes.
 
+#include <metalqr/lqr/batch.hpp>
 #include <metalqr/lqr/evaluation.hpp>
 
 #include "rows.hpp"
 #include "sized.hpp"
-
-#if __has_include(<metalqr/lqr/batch.hpp>)
-#include <span>
-
-#include <metalqr/lqr/batch.hpp>
-#endif
 
 namespace benchmarks {
 
@@ -64,15 +59,13 @@ void run_hessians(benchmark::State& state) {
                   [&X](const metalqr::Evaluation<Sized>& at) { return at.hessian(X); });
 }
 
-#if __has_include(<metalqr/lqr/batch.hpp>)
 void run_gradients_in_lanes(benchmark::State& state) {
   const GainProblem& problem = gain_problem(size);
   const auto task = converted<Sized>(problem.task);
   const auto gains = converted<Sized>(problem.gains);
-  const std::span<const Gain> all(gains);
-  auto found = metalqr::gradients(task, all, 1);
+  auto found = metalqr::gradients(task, gains, 1);
   for (auto _ : state) {
-    found = metalqr::gradients(task, all, 1);
+    found = metalqr::gradients(task, gains, 1);
     benchmark::DoNotOptimize(found.data());
     benchmark::ClobberMemory();
   }
@@ -82,12 +75,9 @@ void run_gradients_in_lanes(benchmark::State& state) {
   require_gradients(state, task, gains, [&found](std::size_t i) { return found[i].gradient; });
   set_rates(state, gains.size(), gradient_operations(size, problem.doublings));
 }
-#endif
 
 [[maybe_unused]] const bool registered = [] {
-#if __has_include(<metalqr/lqr/batch.hpp>)
   add("gradient/lanes/" + text(size), run_gradients_in_lanes);
-#endif
   add("gradient/scalar/" + text(size), run_gradients);
   add("hessian/" + text(size), run_hessians);
   return true;

@@ -194,7 +194,7 @@ def loaded_blas():
     """The file of the BLAS that this process uses."""
     try:
         with open("/proc/self/maps", encoding="utf8") as maps:
-            files = sorted({line.split()[-1] for line in maps if re.search(r"/[^ ]*(blas|mkl_rt)[^ ]*\.so", line)})
+            files = sorted({line.split()[-1] for line in maps if re.search(r"/lib[^/]*(blas|mkl_rt)[^/]*\.so", line)})
     except OSError:
         files = []
     return ", ".join(files) or "unknown"
