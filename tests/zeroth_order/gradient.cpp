@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <metalqr/systems/plants.hpp>
+#include <metalqr/zeroth_order/task_oracles.hpp>
 
 #include "functions.hpp"
 

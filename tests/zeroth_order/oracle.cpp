@@ -12,6 +12,7 @@
 #include <metalqr/systems/perturbed_family.hpp>
 #include <metalqr/systems/plants.hpp>
 #include <metalqr/zeroth_order/hessian.hpp>
+#include <metalqr/zeroth_order/task_oracles.hpp>
 
 #include "support.hpp"
 

@@ -10,6 +10,7 @@
 
 #include <metalqr/lqr/task_list.hpp>
 #include <metalqr/zeroth_order/hessian.hpp>
+#include <metalqr/zeroth_order/task_oracles.hpp>
 
 namespace metalqr::inline METALQR_ABI::zeroth_order {
 

@@ -53,24 +53,17 @@ PrintedEstimate<Backend> estimate_as_printed(const Oracle& oracle,
   GradientEstimate<Backend>& first = estimate.gradient;
   const ControlMatrix identity = Backend::identity_like(estimate.hessian);
   constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
-  Scalar base = infinity;
   double squares = 0;
   double hessian_squares = 0;
-  for (Index l = 0; l < samples; ++l) {
-    const Gain& U = directions[static_cast<std::size_t>(l)];
-    const StreamKey own = key.with_sample(static_cast<std::uint64_t>(l));
-    if (repeat_base_cost || l == 0) {
-      base = call<Backend>(oracle, K, own);
-      ++first.calls;
-    }
-    const detail::Probe<Scalar> probe = detail::probe<Backend>(oracle, K, U, pairs, own, base);
+  const auto add = [&](Index l, const detail::Probe<Scalar>& probe) {
     first.calls += probe.calls;
-    if (!probe.usable || !(base < infinity)) {
+    if (!probe.usable || !(probe.base < infinity)) {
       ++first.dropped;
-      continue;
+      return;
     }
     ++first.used;
     first.shrunk += probe.scale < Scalar(1) ? 1 : 0;
+    const Gain& U = directions[static_cast<std::size_t>(l)];
     const Gain sample = detail::slope(probe, Points::two) * U;
     const Scalar norm = Backend::norm(sample);
     squares += Backend::to_double(norm * norm);
@@ -78,11 +71,15 @@ PrintedEstimate<Backend> estimate_as_printed(const Oracle& oracle,
     // The printed sample at radius scale * r.
     const Scalar shrinkage = probe.scale * probe.scale;
     const ControlMatrix outer =
-        ((probe.ahead - base) / shrinkage) * (shrinkage * Backend::product_transpose(U, U) - identity);
+        ((probe.ahead - probe.base) / shrinkage) * (shrinkage * Backend::product_transpose(U, U) - identity);
     const Scalar outer_norm = Backend::norm(outer);
     hessian_squares += Backend::to_double(outer_norm * outer_norm);
     estimate.hessian += outer;
-  }
+  };
+  using Base = detail::BaseCost<Scalar>;
+  const Base base{.asked = repeat_base_cost ? Base::Asked::always : Base::Asked::once};
+  const auto key_of = [&key](Index l) { return key.with_sample(static_cast<std::uint64_t>(l)); };
+  detail::Prober<Backend, Oracle>(oracle, K, pairs, base).run(directions, key_of, add);
   if (first.used == 0) return estimate;
   const double count = static_cast<double>(first.used);
   const double weight = static_cast<double>(d) / squared;
@@ -152,29 +149,22 @@ HessianEstimate<Backend> estimate_hessian(
     oracle(K, key);
   };
   HessianEstimate<Backend> estimate{.hessian = Backend::zero_matrix(d, d)};
-  Scalar base = infinity;
   double squares = 0;
   Matrix sample = Backend::zero_matrix(d, d);
-  for (Index l = 0; l < samples; ++l) {
-    const Gain& U = directions[static_cast<std::size_t>(l)];
-    const StreamKey own = key.with_sample(static_cast<std::uint64_t>(l));
-    const detail::Probe<Scalar> probe = detail::probe<Backend>(oracle, K, U, options, own, base);
+  const auto add = [&](Index l, const detail::Probe<Scalar>& probe) {
     estimate.calls += probe.calls;
-    if (random_calls || l == 0) {
-      base = call<Backend>(oracle, K, options.common_random_numbers ? own : own.child(2));
-      ++estimate.calls;
-    }
-    if (!probe.usable || !(base < infinity)) {
+    if (!probe.usable || !(probe.base < infinity)) {
       ++estimate.dropped;
-      continue;
+      return;
     }
     ++estimate.used;
     estimate.shrunk += probe.scale < Scalar(1) ? 1 : 0;
     // A second difference over the length of a shrunk perturbation, in units of the whole one.
     const Scalar c =
-        (probe.ahead + probe.behind - Scalar(2) * base) / (Scalar(2) * probe.scale * probe.scale);
+        (probe.ahead + probe.behind - Scalar(2) * probe.base) / (Scalar(2) * probe.scale * probe.scale);
     const Scalar outer = c * static_cast<Scalar>(moment / (squared * squared));
     const Scalar diagonal = c * static_cast<Scalar>(dimension / squared);
+    const Gain& U = directions[static_cast<std::size_t>(l)];
     for (Index i = 0; i < d; ++i) {
       for (Index j = 0; j < d; ++j) {
         sample(i, j) = outer * U(i % nu, i / nu) * U(j % nu, j / nu) - (i == j ? diagonal : Scalar(0));
@@ -183,7 +173,11 @@ HessianEstimate<Backend> estimate_hessian(
     const Scalar norm = Backend::norm(sample);
     squares += Backend::to_double(norm * norm);
     estimate.hessian += sample;
-  }
+  };
+  using Base = detail::BaseCost<Scalar>;
+  const Base base{.asked = random_calls ? Base::Asked::always : Base::Asked::once, .label = 2};
+  const auto key_of = [&key](Index l) { return key.with_sample(static_cast<std::uint64_t>(l)); };
+  detail::Prober<Backend, Oracle>(oracle, K, options, base).run(directions, key_of, add);
   if (estimate.used == 0) return estimate;
   const double count = static_cast<double>(estimate.used);
   estimate.hessian = estimate.hessian / static_cast<Scalar>(count);
@@ -233,8 +227,15 @@ HessianProductEstimate<Backend> estimate_hessian_product(
   const Scalar h = static_cast<Scalar>(step > 0 ? step : options.radius) / size;
   const Gain ahead = K + h * X;
   const Gain behind = K - h * X;
-  const GradientEstimate<Backend> forward = estimate_gradient<Backend>(oracle, ahead, options, key);
-  const GradientEstimate<Backend> backward = estimate_gradient<Backend>(oracle, behind, options, key);
+  detail::require_estimable<Backend>(oracle, ahead, options);
+  detail::require_estimable<Backend>(oracle, behind, options);
+  const Index samples = options.samples > 0 ? options.samples : Backend::rows(K) * Backend::cols(K);
+  const std::vector<Gain> directions =
+      detail::perturbations<Backend>(options.directions, samples, K, options, key);
+  const GradientEstimate<Backend> forward =
+      detail::gradient_along<Backend>(oracle, ahead, directions, options, key);
+  const GradientEstimate<Backend> backward =
+      detail::gradient_along<Backend>(oracle, behind, directions, options, key);
   estimate.calls = forward.calls + backward.calls;
   estimate.usable = forward.used > 0 && backward.used > 0;
   if (!estimate.usable) return estimate;

@@ -6,16 +6,16 @@
 #include <atomic>
 #include <concepts>
 #include <limits>
-#include <ranges>
+#include <span>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
+#include <metalqr/core/error.hpp>
 #include <metalqr/core/random.hpp>
-#include <metalqr/lqr/evaluation.hpp>
-#include <metalqr/lqr/rollout.hpp>
-#include <metalqr/lqr/task_list.hpp>
 
 namespace metalqr::inline METALQR_ABI::zeroth_order {
 
@@ -33,6 +33,15 @@ concept CostOracle = MatrixBackend<Backend> &&(
     requires(const T& oracle, const typename Backend::Gain& K) {
       { oracle(K) } -> std::convertible_to<typename Backend::Scalar>;
     });
+
+/// An oracle that evaluates many gains in one call: `oracle.costs(gains, keys)` is a `std::vector` of the
+/// values of `oracle(gains[i], keys[i])`, up to rounding. Estimators then ask for all their samples at once.
+template <class T, class Backend>
+concept BatchOracle = CostOracle<T, Backend> &&
+    requires(const T& oracle, std::span<const typename Backend::Gain> gains,
+             std::span<const StreamKey> keys) {
+  { oracle.costs(gains, keys) } -> std::same_as<std::vector<typename Backend::Scalar>>;
+};
 
 namespace detail {
 
@@ -54,6 +63,13 @@ void require_gain(const Plant& plant, const typename Backend::Gain& K, const cha
   }
 }
 
+/// The value if it is finite, else +infinity.
+template <class Scalar>
+Scalar finite_or_infinity(const Scalar& value) {
+  constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
+  return value < infinity && value > -infinity ? value : infinity;
+}
+
 }  // namespace detail
 
 /// Calls an oracle; a value that is not finite becomes +infinity.
@@ -66,124 +82,36 @@ typename Backend::Scalar call(const Oracle& oracle, const typename Backend::Gain
   } else {
     value = oracle(K);
   }
-  constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
-  return value < infinity && value > -infinity ? value : infinity;
+  return detail::finite_or_infinity(value);
 }
 
-/// J(K) = tr(P Sigma0) of a task, over an infinite horizon and in expectation over the initial state.
-template <MatrixBackend Backend>
-class ExactCost {
- public:
-  /// The task must outlive the oracle.
-  explicit ExactCost(const Task<Backend>& task) : task_(&task) {}
-  explicit ExactCost(const Task<Backend>&& task) = delete;
-  /// Inputs of the plant.
-  Index nu() const { return task_->nu(); }
-  /// States of the plant.
-  Index nx() const { return task_->nx(); }
-  /// The cost of K (n_u x n_x); +infinity if K does not stabilise.
-  /// @throws DimensionMismatch for a K of another shape.
-  typename Backend::Scalar operator()(const typename Backend::Gain& K) const {
-    detail::require_gain<Backend>(*this, K, "K");
-    return cost(*task_, K);
-  }
-
- private:
-  const Task<Backend>* task_;
-};
-
-/// x0'P x0 over an infinite horizon, for a random initial state x0: what the notebooks of Toso et al. (L4DC
-/// 2024) approximate with 500 steps.
-template <MatrixBackend Backend>
-class RandomStartCost {
- public:
-  /// The task must outlive the oracle; its Sigma0 is not used.
-  RandomStartCost(const Task<Backend>& task, GaussianState<Backend> start)
-      : task_(&task), start_(std::move(start)) {
-    metalqr::detail::require_shape<Backend>(start_.mean(), task.nx(), 1, "start");
-  }
-  RandomStartCost(const Task<Backend>&& task, GaussianState<Backend> start) = delete;
-  /// Inputs of the plant.
-  Index nu() const { return task_->nu(); }
-  /// States of the plant.
-  Index nx() const { return task_->nx(); }
-  /// The cost of K (n_u x n_x) from the initial state at `key`; +infinity if K does not stabilise.
-  /// @throws DimensionMismatch for a K of another shape.
-  typename Backend::Scalar operator()(const typename Backend::Gain& K, const StreamKey& key) const {
-    detail::require_gain<Backend>(*this, K, "K");
-    Stream stream(key.with_purpose(Purpose::initial_state));
-    const typename Backend::StateVector x0 = start_.sample(stream);
-    return cost(*task_, K, Backend::product_transpose(x0, x0));
-  }
-
- private:
-  const Task<Backend>* task_;
-  GaussianState<Backend> start_;
-};
-
-/// Settings of `RolloutCost`.
-struct RolloutOptions {
-  Index horizon = 100;         ///< steps of a rollout
-  Index rollouts = 1;          ///< rollouts averaged in a call
-  double noise_deviation = 0;  ///< standard deviation of each entry of the process noise w
-  double limit = 1e12;         ///< a cost above this counts as +infinity: a simulation that ran away
-};
-
-/// The average cost of simulated rollouts over a finite horizon, with random initial states and process
-/// noise: what a real plant would give. It is finite at gains that destabilise slowly, and over a few steps
-/// at gains that destabilise fast: a guard that relies on it is as good as its horizon is long (over 3 steps
-/// all of 20 gains trained on the modified Boeing plant were unstable, over 10 steps none).
-template <MatrixBackend Backend>
-class RolloutCost {
- public:
-  /// The task must outlive the oracle; its Sigma0 is not used.
-  /// @throws InvalidOption for settings out of range; DimensionMismatch for a start of another size.
-  RolloutCost(const Task<Backend>& task, GaussianState<Backend> start, const RolloutOptions& options = {})
-      : task_(&task), start_(std::move(start)), options_(options) {
-    using metalqr::detail::require_option;
-    metalqr::detail::require_shape<Backend>(start_.mean(), task.nx(), 1, "start");
-    require_option(options.horizon >= 1, "horizon", static_cast<double>(options.horizon), "at least 1");
-    require_option(options.rollouts >= 1, "rollouts", static_cast<double>(options.rollouts), "at least 1");
-    require_option(options.noise_deviation >= 0, "noise_deviation", options.noise_deviation, "a number >= 0");
-    require_option(options.limit > 0, "limit", options.limit, "a positive number");
-  }
-  RolloutCost(const Task<Backend>&& task, GaussianState<Backend> start,
-              const RolloutOptions& options = {}) = delete;
-  /// Inputs of the plant.
-  Index nu() const { return task_->nu(); }
-  /// States of the plant.
-  Index nx() const { return task_->nx(); }
-  /// The average cost of K (n_u x n_x) over the rollouts at `key`; +infinity above the limit.
-  /// @throws DimensionMismatch for a K of another shape.
-  typename Backend::Scalar operator()(const typename Backend::Gain& K, const StreamKey& key) const {
-    using Scalar = typename Backend::Scalar;
-    using StateVector = typename Backend::StateVector;
-    detail::require_gain<Backend>(*this, K, "K");
-    Scalar sum(0);
-    for (Index i = 0; i < options_.rollouts; ++i) {
-      const StreamKey own = options_.rollouts == 1 ? key : key.child(static_cast<std::uint64_t>(i));
-      Stream starts(own.with_purpose(Purpose::initial_state));
-      Stream noises(own.with_purpose(Purpose::process_noise));
-      StateVector w = Backend::zero_state(task_->nx());
-      const Scalar deviation = static_cast<Scalar>(options_.noise_deviation);
-      const auto noise = [&](Index /*t*/) -> const StateVector& {
-        if (options_.noise_deviation > 0) {
-          fill_normal<Backend>(w, noises);
-          w = deviation * w;
-        }
-        return w;
-      };
-      sum += rollout_cost(*task_, K, start_.sample(starts), options_.horizon, noise);
+/// Calls an oracle at gains[i] with keys[i] for each i, at once where it can (`BatchOracle`), else in order;
+/// values that are not finite become +infinity.
+/// @throws DimensionMismatch if keys or values are not as many as the gains.
+template <MatrixBackend Backend, CostOracle<Backend> Oracle>
+std::vector<typename Backend::Scalar> call_all(
+    const Oracle& oracle, std::type_identity_t<std::span<const typename Backend::Gain>> gains,
+    std::span<const StreamKey> keys) {
+  using Scalar = typename Backend::Scalar;
+  const auto require_as_many = [&gains](std::size_t count, const char* name) {
+    if (count == gains.size()) return;
+    throw DimensionMismatch(std::string(name) + ": expected one for each of " + std::to_string(gains.size()) +
+                            " gains, got " + std::to_string(count));
+  };
+  require_as_many(keys.size(), "keys");
+  std::vector<Scalar> values;
+  if constexpr (BatchOracle<Oracle, Backend>) {
+    values = oracle.costs(gains, keys);
+    require_as_many(values.size(), "costs");
+    for (Scalar& value : values) value = detail::finite_or_infinity(value);
+  } else {
+    values.reserve(gains.size());
+    for (std::size_t i = 0; i < gains.size(); ++i) {
+      values.push_back(call<Backend>(oracle, gains[i], keys[i]));
     }
-    const Scalar mean = sum / static_cast<Scalar>(static_cast<double>(options_.rollouts));
-    return mean <= static_cast<Scalar>(options_.limit) ? mean : std::numeric_limits<Scalar>::infinity();
   }
-
- private:
-  const Task<Backend>* task_;
-  GaussianState<Backend> start_;
-  RolloutOptions options_;
-};
+  return values;
+}
 
 /// An oracle that counts its calls, from any number of threads.
 template <class Oracle>
@@ -208,18 +136,20 @@ class Counted {
       return oracle_(K);
     }
   }
+  /// Forwards to an oracle that evaluates many gains in one call; each of them counts.
+  template <class Gain>
+  auto costs(std::span<const Gain> gains, std::span<const StreamKey> keys) const requires
+      requires(const Oracle& oracle) {
+    oracle.costs(gains, keys);
+  }
+  {
+    calls_->fetch_add(static_cast<Index>(gains.size()), std::memory_order_relaxed);
+    return oracle_.costs(gains, keys);
+  }
 
  private:
   Oracle oracle_;
   std::atomic<Index>* calls_;
 };
-
-/// One `ExactCost` for each task of a list, which must outlive them.
-template <TaskList Tasks>
-std::vector<ExactCost<BackendOf<Tasks>>> exact_costs(const Tasks& tasks) {
-  return {std::ranges::begin(tasks), std::ranges::end(tasks)};
-}
-template <TaskList Tasks>
-requires(!std::ranges::borrowed_range<Tasks>) void exact_costs(const Tasks&& tasks) = delete;
 
 }  // namespace metalqr::inline METALQR_ABI::zeroth_order
