@@ -1,7 +1,6 @@
 #include <metalqr/equations/balance.hpp>
 
 #include <cmath>
-#include <vector>
 
 #include "support.hpp"
 
@@ -14,6 +13,7 @@ using metalqr::detail::unit_diagonal_scales;
 using test::Backend;
 using test::Index;
 using Matrix = Backend::StateMatrix;
+using Vector = Backend::StateVector;
 
 Matrix random_matrix(Index n, std::uint64_t seed) {
   metalqr::Stream stream({.seed = seed});
@@ -36,15 +36,15 @@ bool is_power_of_two(double value) {
 TEST_CASE("scaling an entry multiplies it by the factors of its row and column") {
   Matrix x = random_matrix(3, 1);
   const Matrix before = x;
-  const std::vector<double> rows{1, 2, 0.25};
-  const std::vector<double> cols{4, 1, 0.5};
-  scale_entries(x, rows, cols);
+  const Vector rows{{1, 2, 0.25}};
+  const Vector cols{{4, 1, 0.5}};
+  scale_entries<Backend>(x, rows, cols);
   for (Index i = 0; i < 3; ++i) {
     for (Index j = 0; j < 3; ++j) {
-      CHECK(x(i, j) == before(i, j) * rows[static_cast<std::size_t>(i)] * cols[static_cast<std::size_t>(j)]);
+      CHECK(x(i, j) == before(i, j) * rows(i) * cols(j));
     }
   }
-  scale_entries(x, inverses(rows), inverses(cols));
+  scale_entries<Backend>(x, inverses<Backend>(rows), inverses<Backend>(cols));
   CHECK((x - before).norm() == 0);
 }
 
@@ -57,22 +57,22 @@ TEST_CASE("balancing undoes a bad choice of units and leaves a good one alone") 
     const Matrix G = root_g * root_g.transpose();
     const Matrix Q = root_q * root_q.transpose();
     metalqr::Stream stream({.seed = seed, .sample = 1});
-    std::vector<double> units;
-    for (Index i = 0; i < n; ++i) units.push_back(std::ldexp(1.0, static_cast<int>(stream.uniform(-20, 20))));
+    Vector units(n);
+    for (Index i = 0; i < n; ++i) units(i) = std::ldexp(1.0, static_cast<int>(stream.uniform(-20, 20)));
     Matrix bad_A = A;
     Matrix bad_G = G;
     Matrix bad_Q = Q;
-    scale_entries(bad_A, inverses(units), units);
-    scale_entries(bad_G, inverses(units), inverses(units));
-    scale_entries(bad_Q, units, units);
-    const std::vector<double> scales = balancing_scales<Backend>(bad_A, bad_G, bad_Q);
+    scale_entries<Backend>(bad_A, inverses<Backend>(units), units);
+    scale_entries<Backend>(bad_G, inverses<Backend>(units), inverses<Backend>(units));
+    scale_entries<Backend>(bad_Q, units, units);
+    const Vector scales = balancing_scales<Backend>(bad_A, bad_G, bad_Q);
     for (const double scale : scales) CHECK(is_power_of_two(scale));
-    scale_entries(bad_A, inverses(scales), scales);
-    scale_entries(bad_G, inverses(scales), inverses(scales));
-    scale_entries(bad_Q, scales, scales);
+    scale_entries<Backend>(bad_A, inverses<Backend>(scales), scales);
+    scale_entries<Backend>(bad_G, inverses<Backend>(scales), inverses<Backend>(scales));
+    scale_entries<Backend>(bad_Q, scales, scales);
     // As good as the units that the problem was made in, up to the power of two.
     CHECK(magnitude(bad_A, bad_G, bad_Q) <= 2 * magnitude(A, G, Q));
-    const std::vector<double> again = balancing_scales<Backend>(bad_A, bad_G, bad_Q);
+    const Vector again = balancing_scales<Backend>(bad_A, bad_G, bad_Q);
     for (const double scale : again) CHECK(scale == 1);
   }
 }
@@ -81,8 +81,8 @@ TEST_CASE("balancing gives up on infinities and zeros with scales of one") {
   const Matrix zero = 0 * random_matrix(2, 1);
   Matrix infinite = random_matrix(2, 1);
   infinite(0, 1) = std::numeric_limits<double>::infinity();
-  CHECK(balancing_scales<Backend>(zero, zero, zero) == std::vector<double>{1, 1});
-  CHECK(balancing_scales<Backend>(infinite, zero, zero) == std::vector<double>{1, 1});
+  CHECK(balancing_scales<Backend>(zero, zero, zero) == Vector::Ones(2));
+  CHECK(balancing_scales<Backend>(infinite, zero, zero) == Vector::Ones(2));
 }
 
 TEST_CASE("unit diagonal scales bring each diagonal entry between one half and two") {
@@ -90,10 +90,10 @@ TEST_CASE("unit diagonal scales bring each diagonal entry between one half and t
   P(0, 0) = 1e-12;
   P(1, 1) = 3e8;
   P(3, 3) = -1;
-  const std::vector<double> scales = unit_diagonal_scales<Backend>(P);
-  scale_entries(P, scales, scales);
+  const Vector scales = unit_diagonal_scales<Backend>(P);
+  scale_entries<Backend>(P, scales, scales);
   CHECK((P(0, 0) >= 0.5 && P(0, 0) <= 2));
   CHECK((P(1, 1) >= 0.5 && P(1, 1) <= 2));
-  CHECK(scales[2] == 1);
-  CHECK(scales[3] == 1);
+  CHECK(scales(2) == 1);
+  CHECK(scales(3) == 1);
 }

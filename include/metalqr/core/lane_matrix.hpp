@@ -55,6 +55,17 @@ void unpack_lane(const Packed& packed, Index lane, Index rows, Index cols, Plain
   }
 }
 
+/// The number in a lane, in double precision.
+template <MatrixBackend Backend>
+double lane_to_double(const typename Backend::Scalar& number, Index lane = 0) {
+  using Scalar = typename Backend::Scalar;
+  if constexpr (is_pack<Scalar>) {
+    return static_cast<double>(LaneTraits<Scalar>::get(number, lane));
+  } else {
+    return Backend::to_double(number);
+  }
+}
+
 /// Clears X in the lanes where the mask holds.
 template <MatrixBackend Backend, class X>
 void clear_lanes(const MaskOf<typename Backend::Scalar>& mask, X& x) {
@@ -63,6 +74,21 @@ void clear_lanes(const MaskOf<typename Backend::Scalar>& mask, X& x) {
     for (Index i = 0; i < Backend::rows(x); ++i) {
       x(i, j) = LaneTraits<Scalar>::select(mask, Scalar(0), x(i, j));
     }
+  }
+}
+
+/// Copies X to Y in the lanes where the mask holds.
+template <MatrixBackend Backend, class X>
+void copy_lanes(const MaskOf<typename Backend::Scalar>& mask, const X& x, X& y) {
+  using Scalar = typename Backend::Scalar;
+  if constexpr (is_pack<Scalar>) {
+    for (Index j = 0; j < Backend::cols(x); ++j) {
+      for (Index i = 0; i < Backend::rows(x); ++i) {
+        y(i, j) = LaneTraits<Scalar>::select(mask, x(i, j), y(i, j));
+      }
+    }
+  } else {
+    if (mask) y = x;
   }
 }
 

@@ -2,47 +2,114 @@
 
 /// @file
 /// Diagonal scaling of a Riccati equation by powers of two, so that a problem in badly chosen units is solved
-/// as accurately as in good ones.
+/// as accurately as in good ones. Scales are n x 1; for packs, each lane has its own.
 
-#include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include <metalqr/core/backend.hpp>
+#include <metalqr/core/lane_matrix.hpp>
 
 namespace metalqr::inline METALQR_ABI::detail {
 
-/// Multiplies the entry (i, j) by rows_i cols_j; exact if these are powers of two and nothing underflows.
-template <class X, class Scalar>
-void scale_entries(X& x, const std::vector<Scalar>& rows, const std::vector<Scalar>& cols) {
-  for (Index i = 0; i < static_cast<Index>(rows.size()); ++i) {
-    for (Index j = 0; j < static_cast<Index>(cols.size()); ++j) {
-      x(i, j) = x(i, j) * rows[static_cast<std::size_t>(i)] * cols[static_cast<std::size_t>(j)];
-    }
+/// Multiplies row i by scales(i); exact if these are powers of two and nothing underflows.
+template <class X, class Scales>
+void scale_rows(X& x, const Scales& scales, Index rows, Index cols) {
+  for (Index j = 0; j < cols; ++j) {
+    for (Index i = 0; i < rows; ++i) x(i, j) = x(i, j) * scales(i, 0);
   }
 }
 
+/// Multiplies column j by scales(j).
+template <class X, class Scales>
+void scale_cols(X& x, const Scales& scales, Index rows, Index cols) {
+  for (Index j = 0; j < cols; ++j) {
+    for (Index i = 0; i < rows; ++i) x(i, j) = x(i, j) * scales(j, 0);
+  }
+}
+
+/// Multiplies the entry (i, j) of a square matrix by rows_i cols_j.
+template <MatrixBackend Backend>
+void scale_entries(typename Backend::StateMatrix& x, const typename Backend::StateVector& rows,
+                   const typename Backend::StateVector& cols) {
+  const Index n = Backend::rows(x);
+  scale_rows(x, rows, n, n);
+  scale_cols(x, cols, n, n);
+}
+
+/// n ones.
+template <MatrixBackend Backend>
+typename Backend::StateVector unit_scales(Index n) {
+  typename Backend::StateVector ones = Backend::zero_state(n);
+  for (Index i = 0; i < n; ++i) ones(i, 0) = typename Backend::Scalar(1);
+  return ones;
+}
+
+/// One over each.
+template <MatrixBackend Backend>
+typename Backend::StateVector inverses(const typename Backend::StateVector& scales) {
+  typename Backend::StateVector result = scales;
+  for (Index i = 0; i < Backend::rows(scales); ++i) {
+    result(i, 0) = typename Backend::Scalar(1) / scales(i, 0);
+  }
+  return result;
+}
+
 /// The magnitudes of the blocks of the symplectic pencil [A -G; Q A'].
+template <MatrixBackend Backend>
 struct PencilMagnitudes {
-  std::size_t n = 0;
-  std::vector<double> a, g, q;
+  using Scalar = typename Backend::Scalar;
+  using StateMatrix = typename Backend::StateMatrix;
 
-  double& at(std::vector<double>& block, std::size_t i, std::size_t j) const { return block[i * n + j]; }
+  PencilMagnitudes(const StateMatrix& A, const StateMatrix& G, const StateMatrix& Q) : a(A), g(G), q(Q) {
+    using std::abs;
+    const Index n = Backend::rows(A);
+    for (Index j = 0; j < n; ++j) {
+      for (Index i = 0; i < n; ++i) {
+        a(i, j) = abs(A(i, j));
+        g(i, j) = abs(G(i, j));
+        q(i, j) = abs(Q(i, j));
+      }
+    }
+  }
 
-  double total() const {
-    double sum = 0;
-    for (std::size_t k = 0; k < a.size(); ++k) sum += 2 * a[k] + g[k] + q[k];
+  Scalar total() const {
+    Scalar sum(0);
+    for (Index j = 0; j < Backend::rows(a); ++j) {
+      for (Index i = 0; i < Backend::rows(a); ++i) sum += Scalar(2) * a(i, j) + g(i, j) + q(i, j);
+    }
     return sum;
   }
 
   /// Applies x_i = t x'_i to all blocks.
-  void scale(std::size_t i, double t) {
-    for (std::size_t j = 0; j < n; ++j) {
-      at(a, i, j) /= t, at(a, j, i) *= t;
-      at(g, i, j) /= t, at(g, j, i) /= t;
-      at(q, i, j) *= t, at(q, j, i) *= t;
+  void scale(Index i, const Scalar& t) {
+    const Scalar inverse = Scalar(1) / t;
+    for (Index j = 0; j < Backend::rows(a); ++j) {
+      a(i, j) *= inverse, a(j, i) *= t;
+      g(i, j) *= inverse, g(j, i) *= inverse;
+      q(i, j) *= t, q(j, i) *= t;
     }
   }
+
+  /// What need not be lowered further, because no scaling of the states changes it; keeps a scale from
+  /// running away where a block is zero.
+  Scalar floor() const {
+    using std::sqrt;
+    using Lane = LaneTraits<Scalar>;
+    const auto larger = [](const Scalar& x, const Scalar& y) { return Lane::select(x < y, y, x); };
+    Scalar floor(0);
+    for (Index i = 0; i < Backend::rows(a); ++i) {
+      for (Index j = 0; j <= i; ++j) {
+        floor = larger(floor, sqrt(a(i, j)) * sqrt(a(j, i)));
+        floor = larger(floor, sqrt(g(i, j)) * sqrt(q(i, j)));
+      }
+    }
+    const Scalar of_a = Backend::max_abs(a);
+    const Scalar of_products = sqrt(Backend::max_abs(g)) * sqrt(Backend::max_abs(q));
+    const Scalar other = Lane::select(of_a > Scalar(0), of_a, of_products);
+    return Lane::select(floor > Scalar(0), floor, other);
+  }
+
+  StateMatrix a, g, q;
 };
 
 /// Powers of two d for the change of state x = D x' that lowers the sum of the magnitudes of D^-1 A D
@@ -50,78 +117,69 @@ struct PencilMagnitudes {
 /// pre-conditioning of matrices", J. ACM 7, 1960, with the structure kept). The scale of the cost is part of
 /// it: D = s I multiplies Q by s^2 and divides G by s^2. All ones unless the sum falls below half.
 template <MatrixBackend Backend>
-std::vector<typename Backend::Scalar> balancing_scales(const typename Backend::StateMatrix& A,
-                                                       const typename Backend::StateMatrix& G,
-                                                       const typename Backend::StateMatrix& Q) {
+typename Backend::StateVector balancing_scales(const typename Backend::StateMatrix& A,
+                                               const typename Backend::StateMatrix& G,
+                                               const typename Backend::StateMatrix& Q) {
   using Scalar = typename Backend::Scalar;
-  const auto n = static_cast<std::size_t>(Backend::rows(A));
-  PencilMagnitudes pencil{.n = n, .a = {}, .g = {}, .q = {}};
-  double a_max = 0;
-  double g_max = 0;
-  double q_max = 0;
-  for (std::size_t k = 0; k < n * n; ++k) {
-    const auto i = static_cast<Index>(k / n);
-    const auto j = static_cast<Index>(k % n);
-    pencil.a.push_back(std::abs(Backend::to_double(A(i, j))));
-    pencil.g.push_back(std::abs(Backend::to_double(G(i, j))));
-    pencil.q.push_back(std::abs(Backend::to_double(Q(i, j))));
-    a_max = std::max(a_max, pencil.a.back());
-    g_max = std::max(g_max, pencil.g.back());
-    q_max = std::max(q_max, pencil.q.back());
-  }
-  std::vector<Scalar> ones(n, Scalar(1));
-  const double before = pencil.total();
-  // What need not be lowered further, because no scaling of the states changes it; keeps a scale from running
-  // away where a block is zero.
-  double floor = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    for (std::size_t j = 0; j <= i; ++j) {
-      floor = std::max(floor, std::sqrt(pencil.at(pencil.a, i, j)) * std::sqrt(pencil.at(pencil.a, j, i)));
-      floor = std::max(floor, std::sqrt(pencil.at(pencil.g, i, j)) * std::sqrt(pencil.at(pencil.q, i, j)));
-    }
-  }
-  if (!(floor > 0)) floor = a_max > 0 ? a_max : std::sqrt(g_max) * std::sqrt(q_max);
-  if (!std::isfinite(before) || !(floor > 0)) return ones;
+  using Lane = LaneTraits<Scalar>;
+  const Index n = Backend::rows(A);
+  PencilMagnitudes<Backend> pencil(A, G, Q);
+  const Scalar before = pencil.total();
+  const Scalar floor = pencil.floor();
+  typename Backend::StateVector scales = unit_scales<Backend>(n);
+  const MaskOf<Scalar> sound = before < Lane::infinity() && floor > Scalar(0);
 
   constexpr int sweeps = 50;
-  const int max_exponent = Backend::to_double(Backend::epsilon()) > 1e-10 ? 50 : 400;
-  std::vector<int> exponents(n, 0);
-  bool changed = true;
-  for (int sweep = 0; changed && sweep < sweeps; ++sweep) {
-    changed = false;
-    for (std::size_t i = 0; i < n; ++i) {
-      double growing = 0;
-      double shrinking = 0;
-      for (std::size_t j = 0; j < n; ++j) {
+  const Scalar largest = Lane::number(lane_to_double<Backend>(Backend::epsilon()) > 1e-10 ? 0x1p50 : 0x1p400);
+  const Scalar smallest = Scalar(1) / largest;
+  MaskOf<Scalar> changed = sound;
+  for (int sweep = 0; Lane::any(changed) && sweep < sweeps; ++sweep) {
+    changed = Scalar(1) < Scalar(0);
+    for (Index i = 0; i < n; ++i) {
+      Scalar growing(0);
+      Scalar shrinking(0);
+      for (Index j = 0; j < n; ++j) {
         if (j == i) continue;
-        growing += 2 * (pencil.at(pencil.a, j, i) + pencil.at(pencil.q, i, j));
-        shrinking += 2 * (pencil.at(pencil.a, i, j) + pencil.at(pencil.g, i, j));
+        growing += pencil.a(j, i) + pencil.q(i, j);
+        shrinking += pencil.a(i, j) + pencil.g(i, j);
       }
-      const double q = pencil.at(pencil.q, i, i);
-      const double g = pencil.at(pencil.g, i, i);
-      const auto sum = [&](double t) {
-        return floor + growing * t + shrinking / t + q * t * t + g / (t * t);
+      growing = Scalar(2) * growing;
+      shrinking = Scalar(2) * shrinking;
+      const Scalar q = pencil.q(i, i);
+      const Scalar g = pencil.g(i, i);
+      // With t and its inverse.
+      const auto sum = [&](const Scalar& t, const Scalar& inverse) -> Scalar {
+        return floor + growing * t + shrinking * inverse + q * t * t + g * inverse * inverse;
       };
       // The sum is convex in log t, so a walk downhill by factors of two finds the best power of two.
-      double t = 1;
-      int exponent = exponents[i];
+      Scalar t(1);
+      Scalar inverse(1);
+      Scalar least = sum(t, inverse);
       for (const double factor : {2.0, 0.5}) {
-        const int step = factor > 1 ? 1 : -1;
-        while (std::abs(exponent + step) <= max_exponent && sum(t * factor) < 0.95 * sum(t)) {
-          t *= factor;
-          exponent += step;
+        const Scalar up = Lane::number(factor);
+        const Scalar down = Lane::number(1 / factor);
+        for (;;) {
+          const Scalar next = t * up;
+          const Scalar next_inverse = inverse * down;
+          const Scalar trial = sum(next, next_inverse);
+          const Scalar scale = scales(i, 0) * next;
+          const MaskOf<Scalar> better =
+              sound && trial < Lane::number(0.95) * least && scale <= largest && scale >= smallest;
+          if (!Lane::any(better)) break;
+          t = Lane::select(better, next, t);
+          inverse = Lane::select(better, next_inverse, inverse);
+          least = Lane::select(better, trial, least);
         }
       }
-      if (exponent == exponents[i]) continue;
+      const MaskOf<Scalar> moved = t != Scalar(1);
+      if (!Lane::any(moved)) continue;
+      changed = changed || moved;
       pencil.scale(i, t);
-      exponents[i] = exponent;
-      changed = true;
+      scales(i, 0) = scales(i, 0) * t;
     }
   }
-  if (!(pencil.total() < 0.5 * before)) return ones;
-  std::vector<Scalar> scales;
-  scales.reserve(n);
-  for (const int exponent : exponents) scales.push_back(Scalar(std::ldexp(1.0, exponent)));
+  const MaskOf<Scalar> pays = sound && pencil.total() < Lane::number(0.5) * before;
+  for (Index i = 0; i < n; ++i) scales(i, 0) = Lane::select(pays, scales(i, 0), Scalar(1));
   return scales;
 }
 
@@ -129,25 +187,22 @@ std::vector<typename Backend::Scalar> balancing_scales(const typename Backend::S
 /// Among diagonal scalings this is nearly the best for the condition of P (van der Sluis, Numer. Math. 14,
 /// 1969), and hence for the norm of a closed loop F with F'PF <= P.
 template <MatrixBackend Backend>
-std::vector<typename Backend::Scalar> unit_diagonal_scales(const typename Backend::StateMatrix& P) {
+typename Backend::StateVector unit_diagonal_scales(const typename Backend::StateMatrix& P) {
   using Scalar = typename Backend::Scalar;
-  std::vector<Scalar> scales;
+  using Lane = LaneTraits<Scalar>;
+  typename Backend::StateVector scales = unit_scales<Backend>(Backend::rows(P));
   for (Index i = 0; i < Backend::rows(P); ++i) {
-    const double entry = Backend::to_double(P(i, i));
-    const bool usable = std::isfinite(entry) && entry > 0;
-    const int exponent = usable ? static_cast<int>(std::lround(-0.5 * std::log2(entry))) : 0;
-    scales.push_back(Scalar(std::ldexp(1.0, exponent)));
+    scales(i, 0) = Lane::make([&P, i](Index lane) {
+      const double entry = lane_to_double<Backend>(P(i, i), lane);
+      const bool usable = std::isfinite(entry) && entry > 0;
+      int exponent = 0;
+      if (usable) std::frexp(entry, &exponent);
+      // 2^(exponent - 1) <= entry < 2^exponent; half of the exponent, rounded down.
+      const int half = exponent >= 0 ? exponent / 2 : -((1 - exponent) / 2);
+      return static_cast<typename Lane::Value>(std::ldexp(1.0, -half));
+    });
   }
   return scales;
-}
-
-/// One over each.
-template <class Scalar>
-std::vector<Scalar> inverses(const std::vector<Scalar>& scales) {
-  std::vector<Scalar> result;
-  result.reserve(scales.size());
-  for (const Scalar& scale : scales) result.push_back(Scalar(1) / scale);
-  return result;
 }
 
 }  // namespace metalqr::inline METALQR_ABI::detail

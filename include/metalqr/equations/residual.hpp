@@ -3,8 +3,6 @@
 /// @file
 /// The normalised residual of a matrix equation.
 
-#include <limits>
-
 #include <metalqr/core/backend.hpp>
 
 namespace metalqr::inline METALQR_ABI::detail {
@@ -15,21 +13,22 @@ namespace metalqr::inline METALQR_ABI::detail {
 template <MatrixBackend Backend, class X, class... Terms>
 typename Backend::Scalar normalised_residual(const X& defect, const Terms&... terms) {
   using Scalar = typename Backend::Scalar;
-  if (!Backend::is_finite(defect) || !(Backend::is_finite(terms) && ...)) {
-    return std::numeric_limits<Scalar>::infinity();
-  }
+  using Lane = LaneTraits<Scalar>;
+  const MaskOf<Scalar> finite = Backend::is_finite(defect) && (Backend::is_finite(terms) && ...);
+  if (!Lane::any(finite)) return Lane::infinity();
   Scalar largest = Backend::max_abs(defect);
   const auto include = [&largest](const Scalar& size) {
-    if (size > largest) largest = size;
+    largest = Lane::select(size > largest, size, largest);
   };
   (include(Backend::max_abs(terms)), ...);
-  if (!(largest > Scalar(0))) return Scalar(0);
-  const auto size = [&largest](const auto& x) {
-    const X scaled = x / largest;
+  const MaskOf<Scalar> zero = !(largest > Scalar(0));
+  const Scalar unit = Lane::select(zero, Scalar(1), largest);
+  const auto size = [&unit](const auto& x) {
+    const X scaled = x / unit;
     return Backend::norm(scaled);
   };
-  const Scalar scale = (size(terms) + ...);
-  return size(defect) / scale;
+  const Scalar scale = Lane::select(zero, Scalar(1), (size(terms) + ...));
+  return Lane::select(finite, size(defect) / scale, Lane::infinity());
 }
 
 }  // namespace metalqr::inline METALQR_ABI::detail

@@ -7,7 +7,6 @@
 #include <limits>
 #include <string>
 #include <type_traits>
-#include <vector>
 
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
@@ -56,6 +55,13 @@ typename Backend::Scalar riccati_residual(const std::type_identity_t<typename Ba
 
 namespace detail {
 
+inline void validate(const RiccatiOptions& options) {
+  require_option(options.max_doublings >= 1, "max_doublings", options.max_doublings, "at least 1");
+  require_option(options.max_newton_steps >= 1, "max_newton_steps", options.max_newton_steps, "at least 1");
+  require_option(std::isfinite(options.tolerance) && options.tolerance >= 0, "tolerance", options.tolerance,
+                 "a number not below 0");
+}
+
 template <MatrixBackend Backend>
 void require_riccati(const RiccatiProblem<Backend>& problem) {
   const Index nx = Backend::rows(problem.A);
@@ -99,12 +105,13 @@ void require_joint_cost(const RiccatiProblem<Backend>& problem) {
   require_positive_semidefinite<Backend>(joint, "[Q N; N' R]");
 }
 
-/// A solution in scaled states.
+/// A solution in scaled states; for packs, in each lane.
 template <MatrixBackend Backend>
 struct RiccatiAttempt {
-  RiccatiNewton<Backend> newton;                   ///< unstable: no stabilising start
-  std::vector<typename Backend::Scalar> scales{};  ///< D of x = D x'
-  int doublings = 0;
+  RiccatiNewton<Backend> newton;
+  typename Backend::StateVector scales;      ///< D of x = D x'
+  typename Backend::Scalar doublings{};      ///< number of them
+  MaskOf<typename Backend::Scalar> found{};  ///< whether there was a stabilising start
 };
 
 /// Solves `start` (which has no cross term) by doubling and, from its solution, `problem` by Newton's method:
@@ -112,17 +119,18 @@ struct RiccatiAttempt {
 template <MatrixBackend Backend>
 RiccatiAttempt<Backend> attempt_riccati(RiccatiProblem<Backend> problem, RiccatiProblem<Backend> start,
                                         bool same, const RiccatiOptions& options) {
-  using StateMatrix = typename Backend::StateMatrix;
-  const StateMatrix G = start.control_weight();
+  using Lane = LaneTraits<typename Backend::Scalar>;
+  const typename Backend::StateMatrix G = start.control_weight();
   auto doubled = riccati_doubling<Backend>(start.A, G, start.Q, options.max_doublings);
-  RiccatiAttempt<Backend> attempt{.newton = {.P = start.Q, .K = Backend::transpose(start.B)}};
-  attempt.newton.status = Status::unstable;
-  attempt.doublings = doubled.iterations;
-  const bool usable = same || doubled.status == Status::converged;
-  if (!usable || !Backend::is_finite(doubled.H)) return attempt;
+  RiccatiAttempt<Backend> attempt{.newton = {.P = start.Q, .K = Backend::transpose(start.B)},
+                                  .scales = unit_scales<Backend>(Backend::rows(start.A)),
+                                  .doublings = doubled.iterations};
+  attempt.found = Backend::is_finite(doubled.H);
+  if (!same) attempt.found = attempt.found && doubled.converged;
+  if (!Lane::any(attempt.found)) return attempt;
   // Newton's method works in states in which the solution has a unit diagonal.
   attempt.scales = unit_diagonal_scales<Backend>(doubled.H);
-  scale_entries(doubled.H, attempt.scales, attempt.scales);
+  scale_entries<Backend>(doubled.H, attempt.scales, attempt.scales);
   problem.scale(attempt.scales);
   if (same) {
     attempt.newton =
@@ -132,26 +140,55 @@ RiccatiAttempt<Backend> attempt_riccati(RiccatiProblem<Backend> problem, Riccati
     attempt.newton = riccati_newton<Backend>(problem, Backend::zero_like(doubled.H), start.gain(doubled.H),
                                              options.max_newton_steps);
   }
+  attempt.found = attempt.found && attempt.newton.steps > typename Backend::Scalar(0);
   return attempt;
+}
+
+/// What `problem`, the original in states scaled by `scales`, was solved to, in the original states.
+template <MatrixBackend Backend>
+struct RiccatiAnswer {
+  typename Backend::StateMatrix value;
+  typename Backend::Gain gain;
+  typename Backend::Scalar residual{};
+  MaskOf<typename Backend::Scalar> accurate{};  ///< whether Newton's method converged to a small residual
+};
+
+template <MatrixBackend Backend>
+RiccatiAnswer<Backend> riccati_answer(const RiccatiProblem<Backend>& original,
+                                      const typename Backend::StateVector& scales,
+                                      const RiccatiAttempt<Backend>& attempt, const RiccatiOptions& options) {
+  using std::sqrt;
+  using Scalar = typename Backend::Scalar;
+  const Index n = Backend::rows(original.A);
+  typename Backend::StateVector back = scales;
+  for (Index i = 0; i < n; ++i) back(i, 0) = Scalar(1) / (scales(i, 0) * attempt.scales(i, 0));
+  RiccatiAnswer<Backend> answer{.value = attempt.newton.P, .gain = attempt.newton.K};
+  scale_entries<Backend>(answer.value, back, back);
+  scale_cols(answer.gain, back, Backend::rows(answer.gain), n);
+  answer.residual = original.residual(answer.value, answer.gain);
+  const Scalar tolerance = options.tolerance > 0 ? LaneTraits<Scalar>::number(options.tolerance)
+                                                 : Scalar(sqrt(Backend::epsilon()));
+  answer.accurate = attempt.found && attempt.newton.converged && attempt.newton.residual <= tolerance &&
+                    answer.residual <= tolerance;
+  return answer;
 }
 
 /// Solves a checked problem with symmetric Q and R.
 template <MatrixBackend Backend>
 RiccatiSolution<Backend> solve_checked_dare(const RiccatiProblem<Backend>& original,
                                             const RiccatiOptions& options) {
-  using std::sqrt;
   using Scalar = typename Backend::Scalar;
   RiccatiProblem<Backend> problem = original;
   RiccatiProblem<Backend> start = problem.without_cross();
-  std::vector<Scalar> scales(static_cast<std::size_t>(Backend::rows(problem.A)), Scalar(1));
+  typename Backend::StateVector scales = unit_scales<Backend>(Backend::rows(problem.A));
   if (options.balance) {
     scales = balancing_scales<Backend>(start.A, start.control_weight(), start.Q);
     problem.scale(scales);
     start.scale(scales);
   }
   auto attempt = attempt_riccati<Backend>(problem, start, true, options);
-  int doublings = attempt.doublings;
-  if (attempt.newton.status == Status::unstable) {
+  Scalar doublings = attempt.doublings;
+  if (!attempt.found) {
     // Q does not see every unstable mode, so that doubling found the smallest solution and not the
     // stabilising one, or the weights are too far apart for it. Another cost gives a stabilising gain, if
     // there is one.
@@ -161,17 +198,18 @@ RiccatiSolution<Backend> solve_checked_dare(const RiccatiProblem<Backend>& origi
       start.Q = Scalar(weight) * Backend::identity_like(start.Q);
       attempt = attempt_riccati<Backend>(problem, start, false, options);
       doublings += attempt.doublings;
-      if (attempt.newton.status != Status::unstable) break;
+      if (attempt.found) break;
     }
   }
-  if (attempt.newton.status == Status::unstable) {
+  if (!attempt.found) {
     // A plant that is stable by itself needs no gain to start from.
-    attempt.scales.assign(scales.size(), Scalar(1));
+    attempt.scales = unit_scales<Backend>(Backend::rows(problem.A));
     attempt.newton = riccati_newton<Backend>(
         problem, Backend::zero_like(problem.Q),
         Backend::zero_gain(Backend::cols(problem.B), Backend::rows(problem.A)), options.max_newton_steps);
+    attempt.found = attempt.newton.steps > Scalar(0);
   }
-  if (attempt.newton.status == Status::unstable) {
+  if (!attempt.found) {
     throw NotStabilizable(
         "A, B: expected a stabilisable pair, found no gain with spectral radius of A - BK provably below 1 "
         "(the spectral radius of A is " +
@@ -179,29 +217,24 @@ RiccatiSolution<Backend> solve_checked_dare(const RiccatiProblem<Backend>& origi
   }
 
   const RiccatiNewton<Backend>& newton = attempt.newton;
-  problem.scale(attempt.scales);
-  for (std::size_t i = 0; i < scales.size(); ++i) scales[i] = Scalar(1) / (scales[i] * attempt.scales[i]);
-  RiccatiSolution<Backend> solution{.value = newton.P, .gain = newton.K};
-  scale_entries(solution.value, scales, scales);
-  scale_entries(solution.gain,
-                std::vector<Scalar>(static_cast<std::size_t>(Backend::cols(problem.B)), Scalar(1)), scales);
-  solution.iterations = doublings;
-  solution.newton_steps = newton.steps;
-  solution.status = newton.status;
-  solution.residual = original.residual(solution.value, solution.gain);
-  const Scalar tolerance = options.tolerance > 0 ? Scalar(options.tolerance) : sqrt(Backend::epsilon());
-  if (newton.status != Status::converged || !(newton.residual <= tolerance) ||
-      !(solution.residual <= tolerance)) {
+  const RiccatiAnswer<Backend> answer = riccati_answer<Backend>(original, scales, attempt, options);
+  if (!answer.accurate) {
+    problem.scale(attempt.scales);
     const typename Backend::StateMatrix F = problem.closed_loop(newton.K);
     const double radius = Backend::is_finite(F) ? Backend::to_double(spectral_radius<Backend>(F))
                                                 : std::numeric_limits<double>::infinity();
     throw NoConvergence(
         "A, B, Q, R: expected a stabilising solution of the Riccati equation, got residual " +
         text(Backend::to_double(newton.residual)) + " and spectral radius of A - BK " + text(radius) +
-        " after " + std::to_string(newton.steps) +
+        " after " + std::to_string(static_cast<int>(Backend::to_double(newton.steps))) +
         " Newton steps (a mode on the unit circle that the cost does not see has no stabilising solution)");
   }
-  return solution;
+  return {.value = answer.value,
+          .gain = answer.gain,
+          .residual = answer.residual,
+          .iterations = static_cast<int>(Backend::to_double(doublings)),
+          .newton_steps = static_cast<int>(Backend::to_double(newton.steps)),
+          .status = newton.status()};
 }
 
 }  // namespace detail
@@ -225,14 +258,11 @@ RiccatiSolution<Backend> solve_dare(const std::type_identity_t<typename Backend:
                                     const RiccatiOptions& options = {}) {
   detail::RiccatiProblem<Backend> problem{A, B, Q, R, N};
   detail::require_riccati<Backend>(problem);
-  detail::require_option(options.max_doublings >= 1, "max_doublings", options.max_doublings, "at least 1");
-  detail::require_option(options.max_newton_steps >= 1, "max_newton_steps", options.max_newton_steps,
-                         "at least 1");
-  detail::require_option(std::isfinite(options.tolerance) && options.tolerance >= 0, "tolerance",
-                         options.tolerance, "a number not below 0");
+  detail::validate(options);
   problem.Q = Backend::symmetrised(Q);
   problem.R = Backend::symmetrised(R);
-  if (problem.has_cross()) detail::require_joint_cost<Backend>(problem);
+  problem.has_cross = Backend::max_abs(N) > typename Backend::Scalar(0);
+  if (problem.has_cross) detail::require_joint_cost<Backend>(problem);
   return detail::solve_checked_dare<Backend>(problem, options);
 }
 

@@ -3,13 +3,11 @@
 /// @file
 /// The two iterations behind `solve_dare`: structured doubling and Newton-Kleinman steps.
 
-#include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
-#include <vector>
 
 #include <metalqr/core/backend.hpp>
+#include <metalqr/core/lane_matrix.hpp>
 #include <metalqr/core/status.hpp>
 #include <metalqr/equations/balance.hpp>
 #include <metalqr/equations/residual.hpp>
@@ -25,16 +23,15 @@ struct RiccatiProblem {
   typename Backend::StateMatrix Q;
   typename Backend::ControlMatrix R;
   typename Backend::InputMatrix N;
+  bool has_cross = true;  // false: N is zero
 
   /// Changes the state to x' with x = D x', so that P becomes D P D and K becomes K D.
-  void scale(const std::vector<typename Backend::Scalar>& d) {
-    const std::vector<typename Backend::Scalar> inverse = inverses(d);
-    const std::vector<typename Backend::Scalar> ones(static_cast<std::size_t>(Backend::cols(B)),
-                                                     typename Backend::Scalar(1));
-    scale_entries(A, inverse, d);
-    scale_entries(B, inverse, ones);
-    scale_entries(Q, d, d);
-    scale_entries(N, d, ones);
+  void scale(const typename Backend::StateVector& d) {
+    const typename Backend::StateVector inverse = inverses<Backend>(d);
+    scale_entries<Backend>(A, inverse, d);
+    scale_rows(B, inverse, Backend::rows(B), Backend::cols(B));
+    scale_entries<Backend>(Q, d, d);
+    scale_rows(N, d, Backend::rows(N), Backend::cols(N));
   }
 
   /// The minimiser of x'Qx + 2 x'Nu + u'Ru + (Ax + Bu)'P(Ax + Bu) is u = -K x.
@@ -52,21 +49,24 @@ struct RiccatiProblem {
 
   /// Q + K'RK - NK - K'N'.
   typename Backend::StateMatrix stage_cost(const typename Backend::Gain& K) const {
-    const typename Backend::StateMatrix cross = Backend::product(N, K);
-    return Q + Backend::congruence(K, R) - (cross + Backend::transpose(cross));
+    typename Backend::StateMatrix result = Q + Backend::congruence(K, R);
+    if (has_cross) {
+      const typename Backend::StateMatrix cross = Backend::product(N, K);
+      result -= cross + Backend::transpose(cross);
+    }
+    return result;
   }
-
-  bool has_cross() const { return Backend::max_abs(N) > typename Backend::Scalar(0); }
 
   /// The problem in v = u + R^-1 N'x, which has no cross term (completion of squares).
   RiccatiProblem without_cross() const {
     RiccatiProblem result = *this;
-    if (!has_cross()) return result;
+    if (!has_cross) return result;
     const typename Backend::Gain shift = Backend::solve_spd(R, Backend::transpose(N));
     result.A = A - Backend::product(B, shift);
     result.Q = Q - Backend::product(N, shift);
     result.Q = Backend::symmetrised(result.Q);
     result.N = Backend::zero_like(N);
+    result.has_cross = false;
     return result;
   }
 
@@ -90,66 +90,121 @@ struct RiccatiProblem {
   /// one of them is not finite.
   typename Backend::Scalar residual(const typename Backend::StateMatrix& P,
                                     const typename Backend::Gain& K) const {
-    const typename Backend::StateMatrix cross = Backend::product(N, K);
     const typename Backend::StateMatrix effort = Backend::congruence(K, R);
     const typename Backend::StateMatrix moved = Backend::congruence(closed_loop(K), P);
-    const typename Backend::StateMatrix defect = Q + effort - (cross + Backend::transpose(cross)) + moved - P;
+    typename Backend::StateMatrix defect = Q + effort + moved - P;
+    if (!has_cross) return normalised_residual<Backend>(defect, Q, effort, moved, P);
+    const typename Backend::StateMatrix cross = Backend::product(N, K);
+    defect -= cross + Backend::transpose(cross);
     return normalised_residual<Backend>(defect, Q, effort, cross, cross, moved, P);
   }
 };
 
-/// What structured doubling found.
+/// What structured doubling found; for packs, in each lane.
 template <MatrixBackend Backend>
 struct RiccatiDoubling {
-  typename Backend::StateMatrix H;          ///< the solution, if `status` is converged
-  int iterations = 0;                       ///< doublings
-  Status status = Status::iteration_limit;  ///< converged: |A_k| fell to rounding level
+  typename Backend::StateMatrix H;               ///< the solution, where it converged
+  typename Backend::Scalar iterations{};         ///< number of doublings
+  MaskOf<typename Backend::Scalar> converged{};  ///< |A_k| fell to rounding level
 };
 
 /// Structure-preserving doubling for X = Q + A'X(I + GX)^-1 A (Chu, Fan, Lin, Wang, "Structure-preserving
 /// algorithms for periodic discrete-time algebraic Riccati equations", Int. J. Control 77, 2004): A_k tends
 /// to zero as the 2^k-th power of the closed loop exactly when X is the stabilising solution, which is what
-/// convergence is judged on. About 8 products and two solves a step.
+/// convergence is judged on. About 8 products and two solves a step. A lane that has ended goes on with A =
+/// 0, which changes nothing.
 template <MatrixBackend Backend>
 RiccatiDoubling<Backend> riccati_doubling(typename Backend::StateMatrix A, typename Backend::StateMatrix G,
                                           typename Backend::StateMatrix Q, int max_doublings) {
-  using std::isfinite;
   using Scalar = typename Backend::Scalar;
+  using Lane = LaneTraits<Scalar>;
   using StateMatrix = typename Backend::StateMatrix;
   RiccatiDoubling<Backend> result{.H = std::move(Q)};
   StateMatrix& H = result.H;
   const StateMatrix identity = Backend::identity_like(A);
-  for (;;) {
-    const Scalar size = Backend::norm(A);
-    if (!isfinite(size) || !Backend::is_finite(H)) {
-      result.status = Status::unstable;
-      return result;
-    }
-    if (size * size <= Backend::epsilon()) {
-      result.status = Status::converged;
-      return result;
-    }
-    if (result.iterations == max_doublings) return result;
+  StateMatrix work = A;
+  MaskOf<Scalar> ended = Scalar(1) < Scalar(0);
+  result.converged = ended;
+  for (int doublings = 0;; ++doublings) {
+    const Scalar squared = Backend::inner(A, A);
+    const MaskOf<Scalar> finite = squared < Lane::infinity() && Backend::is_finite(H);
+    result.converged = result.converged || (!ended && finite && squared <= Backend::epsilon());
+    ended = ended || !finite || result.converged;
+    if (Lane::all(ended) || doublings == max_doublings) return result;
+    if (Lane::any(ended)) clear_lanes<Backend>(ended, A);
+    result.iterations = Lane::select(ended, result.iterations, result.iterations + Scalar(1));
     const StateMatrix W = identity + Backend::product(G, H);
     const StateMatrix WA = Backend::solve(W, A);
     const StateMatrix WG = Backend::solve(W, G);
-    H += Backend::symmetrised(Backend::transpose_product(A, Backend::product(H, WA)));
+    Backend::multiply(H, WA, work);
+    H += Backend::symmetrised(Backend::transpose_product(A, work));
     G += Backend::symmetrised(Backend::outer_congruence(A, WG));
-    A = Backend::product(A, WA);
-    ++result.iterations;
+    Backend::multiply(A, WA, work);
+    std::swap(A, work);
   }
 }
 
-/// What Newton-Kleinman steps found.
+/// What Newton-Kleinman steps found; for packs, in each lane.
 template <MatrixBackend Backend>
 struct RiccatiNewton {
-  typename Backend::StateMatrix P;      ///< solution
-  typename Backend::Gain K;             ///< its gain
-  typename Backend::Scalar residual{};  ///< of P, see `RiccatiProblem::residual`
-  int steps = 0;                        ///< Lyapunov equations solved
-  /// converged: the residual stalled at rounding level and A - BK is proved stable; unstable: the first gain
-  /// is not (provably) stabilising; inconclusive: the iterates approach the stability limit.
-  Status status = Status::iteration_limit;
+  using Scalar = typename Backend::Scalar;
+
+  typename Backend::StateMatrix P;  ///< solution
+  typename Backend::Gain K;         ///< its gain
+  Scalar residual{};                ///< of P, see `RiccatiProblem::residual`
+  Scalar steps{};                   ///< number of Lyapunov equations solved
+  MaskOf<Scalar> converged{};       ///< the residual stalled at rounding level and A - BK is proved stable
+  /// The iterates approach the stability limit (for packs: are so close that plain numbers have to decide).
+  MaskOf<Scalar> inconclusive{};
+
+  /// converged, inconclusive, `unstable` if the first gain is not (provably) stabilising, or
+  /// `iteration_limit`.
+  Status status() const requires(!is_pack<Scalar>) {
+    if (converged) return Status::converged;
+    if (inconclusive) return Status::inconclusive;
+    return steps > Scalar(0) ? Status::iteration_limit : Status::unstable;
+  }
+};
+
+/// Whether the distance of a closed loop F from the stability limit has settled: see `riccati_newton`.
+template <MatrixBackend Backend>
+class SettledRadius {
+ public:
+  using StateMatrix = typename Backend::StateMatrix;
+
+  explicit SettledRadius(Index n) : n_(static_cast<double>(n)) {}
+
+  /// Doublings at which 1 - rho may be below 64 sqrt(epsilon).
+  static int marginal_doublings() {
+    const double epsilon = lane_to_double<Backend>(Backend::epsilon());
+    return static_cast<int>(std::log2(-std::log(epsilon) / (64 * std::sqrt(epsilon))));
+  }
+
+  /// Whether the iterate P may be accepted: always if it is not near the limit, else once nothing moved twice
+  /// in a row. P differs from the last iterate by `correction`; `closed_loop()` is that of its gain.
+  template <class ClosedLoop>
+  bool accepts(bool near, const ClosedLoop& closed_loop, const StateMatrix& correction,
+               const StateMatrix& P) {
+    if (!near) {
+      radius_ = -1;
+      settled_ = 2;
+      return true;
+    }
+    const double unit = n_ * Backend::to_double(Backend::epsilon());
+    const double last = radius_;
+    radius_ = Backend::to_double(spectral_radius<Backend>(closed_loop()));
+    const double change = Backend::to_double(Backend::norm(correction));
+    const bool same = last >= 0 && 1 - radius_ > 64 * unit &&
+                      std::abs(radius_ - last) <= 0.02 * (1 - radius_) + 8 * unit &&
+                      change <= 0.1 * Backend::to_double(Backend::norm(P));
+    settled_ = same ? settled_ + 1 : 0;
+    return settled_ >= 2;
+  }
+
+ private:
+  double n_;
+  double radius_ = -1;
+  int settled_ = 0;
 };
 
 /// Newton's method from a stabilising gain K and any symmetric P, best the one of which K is the gain (Hewer,
@@ -162,60 +217,56 @@ struct RiccatiNewton {
 template <MatrixBackend Backend>
 RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, typename Backend::StateMatrix P,
                                       typename Backend::Gain K, int max_steps) {
-  using std::isfinite;
   using std::sqrt;
   using Scalar = typename Backend::Scalar;
+  using Lane = LaneTraits<Scalar>;
+  using Mask = MaskOf<Scalar>;
   using StateMatrix = typename Backend::StateMatrix;
   const Scalar small = sqrt(Backend::epsilon());
-  const double n = static_cast<double>(Backend::rows(problem.A));
-  const double epsilon = Backend::to_double(Backend::epsilon());
-  // Doublings at which 1 - rho may be below 64 sqrt(epsilon).
-  const int marginal = static_cast<int>(std::log2(-std::log(epsilon) / (64 * std::sqrt(epsilon))));
+  const int marginal = SettledRadius<Backend>::marginal_doublings();
+  SettledRadius<Backend> distance(Backend::rows(problem.A));
 
   RiccatiNewton<Backend> best{.P = P, .K = K};
-  best.residual = std::numeric_limits<Scalar>::infinity();
-  best.status = Status::unstable;
-  double radius = -1;
-  int settled = 0;
-  while (best.steps < max_steps) {
+  best.residual = Lane::infinity();
+  best.converged = best.inconclusive = Scalar(1) < Scalar(0);
+  StateMatrix work = P;
+  Mask active = Scalar(0) < Scalar(1);
+  for (int step = 0; step < max_steps && Lane::any(active); ++step) {
     const StateMatrix F = problem.closed_loop(K);
     StateMatrix correction = problem.stage_cost(K) + Backend::congruence(F, P) - P;
-    const auto report = visit_powers<Backend>(
-        F, [&correction](const StateMatrix& power) { correction += Backend::congruence(power, correction); });
-    if (!report.converged() && !is_stable<Backend>(F)) {
-      if (best.steps > 0) best.status = Status::inconclusive;
-      return best;
-    }
+    const auto add = [&](const StateMatrix& power) { Backend::add_congruence(correction, power, work); };
+    // Lanes near the limit are left to plain numbers.
+    const auto report = settled<Backend>(
+        visit_powers<Backend>(F, add, Backend::epsilon(), is_pack<Scalar> ? marginal : 64), F);
+    const Mask stable = active && report.converged();
+    best.inconclusive = best.inconclusive || (active && !stable && best.steps > Scalar(0));
+    if (!Lane::any(stable)) return best;
     correction = Backend::symmetrised(correction);
     P += correction;
     K = problem.gain(P);
     const Scalar residual = problem.residual(P, K);
-    ++best.steps;
-    best.status = Status::iteration_limit;
-    if (!isfinite(residual)) return best;
-    const bool stalled = best.residual < small && residual > best.residual / Scalar(2);
-    if (residual < best.residual) {
-      best.P = P;
-      best.K = K;
-      best.residual = residual;
+    best.steps = Lane::select(stable, best.steps + Scalar(1), best.steps);
+    const Mask stalled = best.residual < small && residual > best.residual / Scalar(2);
+    const Mask better = stable && residual < best.residual;
+    best.residual = Lane::select(better, residual, best.residual);
+    copy_lanes<Backend>(better, P, best.P);
+    copy_lanes<Backend>(better, K, best.K);
+    Mask done =
+        stable && residual < Lane::infinity() && (stalled || residual <= Scalar(2) * Backend::epsilon());
+    if constexpr (!is_pack<Scalar>) {
+      const bool near = report.doublings >= marginal;
+      done = distance.accepts(
+                 near, [&] { return problem.closed_loop(K); }, correction, P) &&
+             done;
     }
-    if (report.doublings < marginal) {
-      settled = 2;
-      radius = -1;
-    } else {
-      const double last = radius;
-      radius = Backend::to_double(spectral_radius<Backend>(problem.closed_loop(K)));
-      const double change = Backend::to_double(Backend::norm(correction));
-      const bool same = last >= 0 && 1 - radius > 64 * n * epsilon &&
-                        std::abs(radius - last) <= 0.02 * (1 - radius) + 8 * n * epsilon &&
-                        change <= 0.1 * Backend::to_double(Backend::norm(P));
-      settled = same ? settled + 1 : 0;
+    if (Lane::any(done)) {
+      const StateMatrix last = problem.closed_loop(best.K);
+      const auto nothing = [](const StateMatrix&) {};
+      const Mask proved = settled<Backend>(visit_powers<Backend>(last, nothing), last).converged();
+      best.converged = best.converged || (done && proved);
+      best.inconclusive = best.inconclusive || (done && !proved);
     }
-    if (settled >= 2 && (stalled || residual <= Scalar(2) * Backend::epsilon())) {
-      best.status =
-          is_stable<Backend>(problem.closed_loop(best.K)) ? Status::converged : Status::inconclusive;
-      return best;
-    }
+    active = stable && residual < Lane::infinity() && !done;
   }
   return best;
 }

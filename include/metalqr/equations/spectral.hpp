@@ -44,16 +44,17 @@ struct PowerReport {
 /// Convergence is judged on the norm of the power itself and carries a running bound of its rounding error
 /// (|fl(XY) - XY|_F <= n eps |X|_F |Y|_F, Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed.,
 /// eq. 3.13), so that `converged` proves rho(F) < 1 for the matrix that was given. A test on the increments
-/// of the sum would 'converge' by overflow where rho(F) > 1; that is proved by |tr F^(2^k)| > n. At most 64
-/// squarings; a power that the norm of its root shows to be negligible is not computed. A NaN is `refuted`.
+/// of the sum would 'converge' by overflow where rho(F) > 1; that is proved by |tr F^(2^k)| > n. At most
+/// `cap` squarings; a power that the norm of its root shows to be negligible is not computed. A NaN is
+/// `refuted`.
 template <MatrixBackend Backend, class X, class Visit>
 PowerReport<typename Backend::Scalar> visit_powers(const X& F, const Visit& visit,
-                                                   typename Backend::Scalar tolerance = Backend::epsilon()) {
+                                                   typename Backend::Scalar tolerance = Backend::epsilon(),
+                                                   int cap = 64) {
   using std::abs;
   using std::sqrt;
   using Scalar = typename Backend::Scalar;
   using Lane = LaneTraits<Scalar>;
-  constexpr int cap = 64;
   const Scalar n = Lane::number(static_cast<double>(Backend::rows(F)));
   const Scalar product_error = n * Backend::epsilon();
   const Scalar inflation = Scalar(1) + (n * n + Scalar(4)) * Backend::epsilon();
@@ -135,7 +136,7 @@ bool is_stable(const std::type_identity_t<typename Backend::StateMatrix>& F) {
     if (detail::is_lyapunov_certificate<Backend>(scaled, X)) return true;
     if (!Backend::is_finite(X)) return false;
     const auto scales = detail::unit_diagonal_scales<Backend>(X);
-    detail::scale_entries(scaled, detail::inverses(scales), scales);
+    detail::scale_entries<Backend>(scaled, detail::inverses<Backend>(scales), scales);
   }
   return false;
 }

@@ -3,6 +3,7 @@
 /// @file
 /// Tasks and gains in lanes, and the loop over packs of them.
 
+#include <span>
 #include <type_traits>
 
 #include <metalqr/core/lane_matrix.hpp>
@@ -56,6 +57,28 @@ void for_each_pack(Index count, Index width, Index nx, int threads, const Body& 
         body(first, first + width <= count ? width : count - first);
       },
       threads);
+}
+
+/// Calls packed(tasks, first, size) for packs of small tasks, the lanes beyond the last task repeating the
+/// first of the pack, or one(i) for each task where they are not worked on in lanes.
+template <MatrixBackend Backend, class Packed, class One>
+void for_each_task_pack(std::span<const Task<Backend>> tasks, const Packed& packed, const One& one,
+                        int threads) {
+  using Lanes = LanesOf<Backend>;
+  const auto count = static_cast<Index>(tasks.size());
+  const Index nx = tasks[0].nx();
+  if constexpr (may_fit_lanes<Backend> && !std::is_same_v<Lanes, Backend>) {
+    if (fits_lanes(nx, tasks[0].nu())) {
+      for_each_pack(count, lane_count<Backend>, nx, threads, [&](Index first, Index size) {
+        const auto task = [&](Index lane) -> const Task<Backend>& {
+          return tasks[static_cast<std::size_t>(first + (lane < size ? lane : 0))];
+        };
+        packed(pack_tasks<Lanes>(nx, tasks[0].nu(), task), first, size);
+      });
+      return;
+    }
+  }
+  for_each_pack(count, 1, nx, threads, [&](Index i, Index) { one(i); });
 }
 
 }  // namespace metalqr::inline METALQR_ABI::detail
