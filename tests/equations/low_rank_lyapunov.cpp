@@ -17,7 +17,6 @@ namespace {
 using metalqr::closed_loop_operator;
 using metalqr::DenseOperator;
 using metalqr::DiscreteLyapunov;
-using metalqr::EigenBackend;
 using metalqr::linear_operator;
 using metalqr::LowRankOptions;
 using metalqr::solve_low_rank_lyapunov;
@@ -280,7 +279,7 @@ TEST_CASE("the scale of C goes through, dependent columns are left out, zero giv
   CHECK(none.residual.bound == 0);
 }
 
-TEST_CASE("a nilpotent F of large entries, and float and long double") {
+TEST_CASE("a nilpotent F of large entries gives a finite sum") {
   const Dense F{{0, 1e6, 3}, {0, 0, -1e6}, {0, 0, 0}};
   const auto solution =
       solve_low_rank_lyapunov<Backend>(DenseOperator<Backend>(matrix(F)), matrix({{1, 1, 1}}));
@@ -291,22 +290,6 @@ TEST_CASE("a nilpotent F of large entries, and float and long double") {
   const Dense once = test::transpose(F) * c;
   CHECK(relative_error(square(dense(solution.factor)),
                        square(c) + square(once) + square(test::transpose(F) * once)) < 1e-14);
-
-  const auto check = [](auto backend, double tolerance) {
-    using Other = decltype(backend);
-    auto stream = test::stream(436);
-    const Dense G = test::rounded(test::random_with_radius(6, 0.7, stream));
-    const Dense C = test::rounded(test::random_matrix(1, 6, stream));
-    const auto other =
-        solve_low_rank_lyapunov<Other>(DenseOperator<Other>(matrix<Other>(G)), matrix<Other>(C),
-                                       {.tolerance = tolerance, .truncation = tolerance / 1e3});
-    CHECK(other.status == Status::converged);
-    CHECK(relative_error(square(dense<Other>(other.factor)), test::lyapunov(G, square(test::transpose(C)))) <
-          10 * tolerance);
-  };
-  check(EigenBackend<float>{}, 1e-4);
-  check(EigenBackend<long double>{}, 1e-15);
-  check(EigenBackend<double, 6, 1>{}, 1e-12);
 }
 
 TEST_CASE("an unstable F that C excites is never converged, and the sum ends") {

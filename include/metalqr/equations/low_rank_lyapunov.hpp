@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <string>
 #include <type_traits>
@@ -59,14 +60,18 @@ inline void check_low_rank_options(const LowRankOptions& options) {
                  "a positive number");
 }
 
+/// V -> F V; of one type for all operators, so that the sum is compiled once.
+template <MatrixBackend Backend>
+using Products = std::function<typename Backend::Matrix(const typename Backend::Matrix&)>;
+
 /// The sum of F^t C C'F'^t for t = 0, 1, ... as Z Z', with `apply(V)` = F V.
-template <MatrixBackend Backend, class Apply>
+template <MatrixBackend Backend>
 class LowRankSum {
  public:
   using Scalar = typename Backend::Scalar;
   using Matrix = typename Backend::Matrix;
 
-  LowRankSum(const Apply& apply, const Matrix& C, const LowRankOptions& options)
+  LowRankSum(const Products<Backend>& apply, const Matrix& C, const LowRankOptions& options)
       : apply_(&apply),
         level_(std::max(static_cast<Scalar>(options.truncation), Backend::epsilon())),
         factor_(Backend::zero_matrix(Backend::rows(C), 0)),
@@ -134,7 +139,7 @@ class LowRankSum {
     norm_ = norm_of_square<Backend>(factor_);
   }
 
-  const Apply* apply_;
+  const Products<Backend>* apply_;
   Scalar level_;
   Matrix factor_;
   Scalar norm_;  // of Z Z'
@@ -147,8 +152,8 @@ class LowRankSum {
 };
 
 /// X = C C' + F X F' for `apply(V)` = F V and a finite C (n x r).
-template <MatrixBackend Backend, class Apply>
-LowRankSolution<Backend> sum_low_rank(const Apply& apply, const typename Backend::Matrix& C,
+template <MatrixBackend Backend>
+LowRankSolution<Backend> sum_low_rank(const Products<Backend>& apply, const typename Backend::Matrix& C,
                                       const typename Backend::Scalar& rounding,
                                       const LowRankOptions& options) {
   using Scalar = typename Backend::Scalar;
@@ -159,7 +164,7 @@ LowRankSolution<Backend> sum_low_rank(const Apply& apply, const typename Backend
     return {.factor = Backend::zero_matrix(Backend::rows(C), 0), .status = Status::converged};
   }
   const Matrix scaled = C / largest;
-  const LowRankSum<Backend, Apply> sum(apply, scaled, options);
+  const LowRankSum<Backend> sum(apply, scaled, options);
   const Matrix& Z = sum.factor();
   LowRankSolution<Backend> solution{.factor = largest * Z,
                                     .rank = Backend::cols(Z),
