@@ -9,15 +9,11 @@
 
 namespace benchmarks {
 
-/// The median of the residuals of `solution(i)`, by the same function for every solver.
+/// The median of the residuals of `solution(i)`.
 template <class Solution>
-double riccati_residual(const std::vector<metalqr::Task<Dynamic>>& tasks, const Solution& solution) {
+double median_residual(const std::vector<metalqr::Task<Dynamic>>& tasks, const Solution& solution) {
   std::vector<double> residuals;
-  for (std::size_t i = 0; i < tasks.size(); ++i) {
-    const auto& task = tasks[i];
-    residuals.push_back(metalqr::riccati_residual<Dynamic>(task.A(), task.B(), task.Q(), task.R(),
-                                                           Dynamic::zero_like(task.B()), solution(i)));
-  }
+  for (std::size_t i = 0; i < tasks.size(); ++i) residuals.push_back(riccati_residual(tasks[i], solution(i)));
   return median(residuals);
 }
 
@@ -37,7 +33,7 @@ void run_dare(benchmark::State& state, Size size) {
   }
   set_rates(state, 1);
   state.counters["residual"] =
-      riccati_residual(plain, [&solve](std::size_t i) { return Dynamic::StateMatrix(solve(i).value); });
+      median_residual(plain, [&solve](std::size_t i) { return Dynamic::StateMatrix(solve(i).value); });
 }
 
 }  // namespace benchmarks

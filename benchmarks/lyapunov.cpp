@@ -2,6 +2,8 @@
 
 #include "lyapunov.hpp"
 
+#include <metalqr/equations/lyapunov.hpp>
+
 namespace benchmarks {
 
 namespace {

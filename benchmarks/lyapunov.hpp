@@ -8,8 +8,6 @@
 #include <string>
 #include <utility>
 
-#include <metalqr/equations/lyapunov.hpp>
-
 #include "rows.hpp"
 
 namespace benchmarks {
@@ -24,8 +22,7 @@ inline std::string lyapunov_suffix(Index n, double rho) {
 }
 
 /// Times `solve(F, Q)`, which says whether it solved the equation, on the matrices in turn; `solution()` is
-/// what the last call found. The residual is the median over all matrices, by the same function for every
-/// solver, and found once.
+/// what the last call found. The residual is the median over all matrices, found once.
 template <class Solve, class Solution>
 void run_lyapunov(benchmark::State& state, const std::string& solver, Index n, double rho, const Solve& solve,
                   const Solution& solution) {
@@ -35,9 +32,9 @@ void run_lyapunov(benchmark::State& state, const std::string& solver, Index n, d
   bool solved = true;
   if (is_new) {
     std::vector<double> all;
-    for (const auto& [F, Q] : problems) {
-      solved = solve(F, Q) && solved;
-      all.push_back(metalqr::lyapunov_residual<Dynamic>(F, Q, solution()));
+    for (const LyapunovProblem& problem : problems) {
+      solved = solve(problem.F, problem.Q) && solved;
+      all.push_back(lyapunov_residual(problem, solution()));
     }
     residual->second = median(all);
   }

@@ -121,6 +121,15 @@ std::vector<LyapunovProblem> lyapunov_problems(Index n, double rho) {
   return result;
 }
 
+double lyapunov_residual(const LyapunovProblem& problem, const Dynamic::StateMatrix& P) {
+  return metalqr::lyapunov_residual<Dynamic>(problem.F, problem.Q, P);
+}
+
+double riccati_residual(const metalqr::Task<Dynamic>& task, const Dynamic::StateMatrix& P) {
+  return metalqr::riccati_residual<Dynamic>(task.A(), task.B(), task.Q(), task.R(),
+                                            Dynamic::zero_like(task.B()), P);
+}
+
 double median(std::vector<double> values) {
   if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
   std::sort(values.begin(), values.end());

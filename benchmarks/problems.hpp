@@ -49,6 +49,10 @@ struct LyapunovProblem {
 /// Twenty of them with n states, at spectral radius `rho`.
 std::vector<LyapunovProblem> lyapunov_problems(Index n, double rho);
 
+/// The residuals of P, by the same functions for every solver.
+double lyapunov_residual(const LyapunovProblem& problem, const Dynamic::StateMatrix& P);
+double riccati_residual(const metalqr::Task<Dynamic>& task, const Dynamic::StateMatrix& P);
+
 /// The middle one of the values, or the mean of the two in the middle; NaN if there are none.
 double median(std::vector<double> values);
 
