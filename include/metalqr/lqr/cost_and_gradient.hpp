@@ -13,7 +13,7 @@ namespace metalqr::inline METALQR_ABI {
 template <MatrixBackend Backend>
 struct CostAndGradient {
   typename Backend::Scalar cost{};  ///< +infinity where rho(A - BK) < 1 is not proved
-  typename Backend::Gain gradient;  ///< n_u x n_x; all NaN where the cost is infinite
+  typename Backend::Gain gradient;  ///< n_u x n_x; all NaN where it or the cost is not finite
 };
 
 /// J(K) = tr(P Sigma0) and grad J(K) = 2 E Sigma from both Lyapunov equations, which share the powers of A -
@@ -38,13 +38,13 @@ CostAndGradient<Backend> cost_and_gradient(const Task<Backend>& task,
   const Scalar value = Backend::inner(P, task.Sigma0());
   const Gain BP = Backend::transpose_product(task.B(), P);
   const Gain gradient = Scalar(2) * Backend::product(detail::policy_error(task, K, F, BP), Sigma);
-  const MaskOf<Scalar> exists =
-      report.converged() && value < Lane::infinity() && Backend::is_finite(gradient);
+  const MaskOf<Scalar> exists = report.converged() && value < Lane::infinity();
+  const MaskOf<Scalar> differentiable = exists && Backend::is_finite(gradient);
   const Scalar nan = Lane::infinity() - Lane::infinity();
   CostAndGradient<Backend> result{Lane::select(exists, value, Lane::infinity()), gradient};
   for (Index j = 0; j < Backend::cols(gradient); ++j) {
     for (Index i = 0; i < Backend::rows(gradient); ++i) {
-      result.gradient(i, j) = Lane::select(exists, gradient(i, j), nan);
+      result.gradient(i, j) = Lane::select(differentiable, gradient(i, j), nan);
     }
   }
   return result;
