@@ -64,36 +64,35 @@ inline void require_radius(double radius) {
                                   "a number between 1e-150 and 1e150, whose square is a number");
 }
 
-/// Columns of a uniformly distributed d x d orthogonal matrix: Gram-Schmidt, twice, on Gaussian vectors.
-inline std::vector<std::vector<double>> random_rotation(std::size_t d, Stream& stream) {
-  std::vector<std::vector<double>> columns;
-  columns.reserve(d);
-  while (columns.size() < d) {
-    std::vector<double> v(d);
-    for (double& entry : v) entry = stream.normal();
+/// The d columns, one after the other, of a uniformly distributed d x d orthogonal matrix: Gram-Schmidt,
+/// twice, on Gaussian vectors.
+inline std::vector<double> random_rotation(std::size_t d, Stream& stream) {
+  std::vector<double> columns(d * d);
+  for (double* v = columns.data(); v != columns.data() + d * d; v += d) {
+    for (std::size_t i = 0; i < d; ++i) v[i] = stream.normal();
     double norm = 0;
     for (int pass = 0; pass < 2; ++pass) {
-      for (const std::vector<double>& u : columns) {
+      for (const double* u = columns.data(); u != v; u += d) {
         double along = 0;
         for (std::size_t i = 0; i < d; ++i) along += u[i] * v[i];
         for (std::size_t i = 0; i < d; ++i) v[i] -= along * u[i];
       }
       norm = 0;
-      for (const double entry : v) norm += entry * entry;
+      for (std::size_t i = 0; i < d; ++i) norm += v[i] * v[i];
       norm = std::sqrt(norm);
-      for (double& entry : v) entry /= norm;
+      for (std::size_t i = 0; i < d; ++i) v[i] /= norm;
     }
-    columns.push_back(std::move(v));
   }
   return columns;
 }
 
+/// The n_u x n_x matrix with these entries, row by row, times `scale`.
 template <class Backend>
-typename Backend::Gain to_gain(const std::vector<double>& entries, double scale, Index nu, Index nx) {
+typename Backend::Gain to_gain(const double* entries, double scale, Index nu, Index nx) {
   typename Backend::Gain U = Backend::zero_gain(nu, nx);
   for (Index i = 0; i < nu; ++i) {
     for (Index j = 0; j < nx; ++j) {
-      U(i, j) = static_cast<typename Backend::Scalar>(scale * entries[static_cast<std::size_t>(i * nx + j)]);
+      U(i, j) = static_cast<typename Backend::Scalar>(scale * entries[i * nx + j]);
     }
   }
   return U;
@@ -125,16 +124,17 @@ std::vector<typename Backend::Gain> draw_directions(Directions law, Index count,
   directions.reserve(static_cast<std::size_t>(count));
   if (comes_in_blocks(law)) {
     for (Index block = 0; block < count / d; ++block) {
-      std::vector<std::vector<double>> columns;
+      std::vector<double> columns;
       if (law == Directions::orthonormal) {
         Stream stream(base.with_sample(static_cast<std::uint64_t>(block)));
         columns = detail::random_rotation(size, stream);
       } else {
-        columns.assign(size, std::vector<double>(size, 0.0));
-        for (std::size_t i = 0; i < size; ++i) columns[i][i] = 1;
+        columns.assign(size * size, 0.0);
+        for (std::size_t i = 0; i < size; ++i) columns[i * size + i] = 1;
       }
-      for (const auto& column : columns)
-        directions.push_back(detail::to_gain<Backend>(column, radius, nu, nx));
+      for (std::size_t i = 0; i < size; ++i) {
+        directions.push_back(detail::to_gain<Backend>(columns.data() + i * size, radius, nu, nx));
+      }
     }
     return directions;
   }
@@ -148,7 +148,7 @@ std::vector<typename Backend::Gain> draw_directions(Directions law, Index count,
       norm += entry * entry;
     }
     directions.push_back(detail::to_gain<Backend>(
-        entries, law == Directions::sphere ? radius / std::sqrt(norm) : spread, nu, nx));
+        entries.data(), law == Directions::sphere ? radius / std::sqrt(norm) : spread, nu, nx));
   }
   return directions;
 }

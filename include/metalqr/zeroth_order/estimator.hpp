@@ -3,6 +3,7 @@
 /// @file
 /// What the estimators of derivatives from cost values have in common: options, checks, perturbations.
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -92,13 +93,54 @@ void require_estimable(const Oracle& oracle, const typename Backend::Gain& K, co
   require_resolved<Backend>(options.radius, K, "radius", power);
 }
 
+/// Whether two keys address the same stream.
+inline bool same_stream(const StreamKey& x, const StreamKey& y) {
+  return x.seed == y.seed && x.purpose == y.purpose && x.iteration == y.iteration && x.task == y.task &&
+         x.sample == y.sample;
+}
+
+/// The perturbations that several estimates in a row share, drawn once and kept by each thread for the next
+/// ones: a copy costs nothing beside the drawing.
+template <MatrixBackend Backend>
+std::vector<typename Backend::Gain> shared_perturbations(Directions law, Index samples, Index nu, Index nx,
+                                                         double radius, const StreamKey& key) {
+  struct Drawn {
+    Directions law{};
+    double radius = 0;  // none drawn yet
+    StreamKey key{};
+    Index nu = 0;
+    Index nx = 0;
+    std::vector<typename Backend::Gain> directions{};
+  };
+  // As many sets as the estimates of a task in one iteration of meta-training use, and no large ones.
+  constexpr std::size_t most_sets = 8;
+  constexpr Index most_entries = 10'000;
+  const auto draw = [&] { return draw_directions<Backend>(law, samples, nu, nx, radius, key); };
+  if (samples * nu * nx > most_entries) return draw();
+  thread_local std::array<Drawn, most_sets> sets;
+  thread_local std::size_t oldest = 0;
+  for (const Drawn& set : sets) {
+    if (set.law == law && set.radius == radius && set.nu == nu && set.nx == nx &&
+        static_cast<Index>(set.directions.size()) == samples && same_stream(set.key, key)) {
+      return set.directions;
+    }
+  }
+  std::vector<typename Backend::Gain> directions = draw();
+  sets[oldest] = {law, radius, key, nu, nx, directions};
+  oldest = (oldest + 1) % most_sets;
+  return directions;
+}
+
 /// The perturbations of an estimate at K.
 template <MatrixBackend Backend>
 std::vector<typename Backend::Gain> perturbations(Directions law, Index samples,
                                                   const typename Backend::Gain& K,
                                                   const EstimatorOptions& options, const StreamKey& key) {
-  return draw_directions<Backend>(law, samples, Backend::rows(K), Backend::cols(K), options.radius,
-                                  options.shared_directions ? key.with_task(0) : key);
+  const Index nu = Backend::rows(K);
+  const Index nx = Backend::cols(K);
+  if (!options.shared_directions) return draw_directions<Backend>(law, samples, nu, nx, options.radius, key);
+  const StreamKey shared = key.with_purpose(Purpose::directions).with_task(0);
+  return shared_perturbations<Backend>(law, samples, nu, nx, options.radius, shared);
 }
 
 }  // namespace detail

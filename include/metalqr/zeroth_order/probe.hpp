@@ -3,6 +3,7 @@
 /// @file
 /// The samples of an estimator: the costs around a gain.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -48,6 +49,11 @@ class Prober {
   template <class KeyAt, class Visit>
   void run(std::span<const Gain> directions, const KeyAt& key_at, const Visit& visit) {
     constexpr std::size_t most_at_once = 256;
+    const std::size_t most = std::min(directions.size(), most_at_once);
+    samples_.reserve(most);
+    open_.reserve(most);
+    gains_.reserve(3 * most);
+    keys_.reserve(3 * most);
     for (std::size_t first = 0; first < directions.size(); first += most_at_once) {
       samples_.clear();
       for (std::size_t l = first; l < directions.size() && l < first + most_at_once; ++l) {
