@@ -334,7 +334,8 @@ def draw(folder, rows):
                 f"of('{prefix}{suffix}') using 2:3 with linespoints lc rgb {colour} dt {dash} lw 2 pt 7 ps 0.5 "
                 f"title '{title}'"
             )
-        script = script.replace(panel, ", \\\n     ".join(plots) or "NaN notitle")
+        drawing = "plot " + ", \\\n     ".join(plots) if plots else "set multiplot next"
+        script = script.replace(f"plot {panel}", drawing)
     with open(os.path.join(folder, "benchmarks.csv"), "w", encoding="utf8") as file:
         file.write("\n".join(data) + "\n")
     with open(os.path.join(folder, "benchmarks.gp"), "w", encoding="utf8") as file:
