@@ -289,7 +289,7 @@ plot RICCATI
 set title 'Cost of a gain'
 set xrange [3.5:18]
 set xtics (4, 8, 12, 16)
-set yrange [*:1]
+set yrange [*:10]
 plot COST
 unset multiplot
 unset output
