@@ -50,8 +50,10 @@ class TaskStep {
 
   /// @param cost J_i(K) if it is known.
   /// @param eta eta_l to try first; 0: none known yet.
+  /// @param known the gradient at K if it is known.
   TaskDirection<Backend> run(const Gain& K, std::optional<Scalar> cost, double eta,
-                             const Gain* curvature_direction) {
+                             const Gain* curvature_direction,
+                             const zeroth_order::GradientEstimate<Backend>* known) {
     out_.direction = Backend::zero_like(K);
     out_.gradient = out_.direction;
     out_.curvature_direction = out_.direction;
@@ -59,7 +61,7 @@ class TaskStep {
       run_as_printed(K, eta);
     } else {
       Gain g = Backend::zero_like(K);
-      out_.unstable = !gradient(K, key_, g);
+      out_.unstable = known != nullptr ? !take(*known, g) : !gradient(K, key_, g);
       out_.gradient = g;
       if (options_.order == Order::average) {
         use(g);
@@ -125,8 +127,10 @@ class TaskStep {
   }
 
   bool gradient(const Gain& K, const StreamKey& key, Gain& g) {
-    if (!resolves(K)) return false;
-    const auto estimate = fleet_.gradient(task_, K, key);
+    return resolves(K) && take(fleet_.gradient(task_, K, key), g);
+  }
+
+  bool take(const zeroth_order::GradientEstimate<Backend>& estimate, Gain& g) {
     out_.calls.probes += estimate.calls;
     out_.unstable_probes += estimate.dropped + estimate.shrunk;
     g = estimate.gradient;

@@ -4,6 +4,7 @@
 /// What a meta-training run carries along, reports and returns.
 
 #include <cstddef>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -70,14 +71,18 @@ void validate(const State<Backend>& state, std::size_t tasks, bool assessed) {
 /// One outer iteration.
 template <class Backend>
 struct Record {
-  int iteration = 0;                              ///< counted from 1
-  double step = 0;                                ///< accepted outer step; 0 if none was
-  int trials = 0;                                 ///< outer steps tried
-  double inner_step = 0;                          ///< smallest eta_l of the tasks
-  double direction_norm = 0;                      ///< Frobenius norm of the estimated direction
-  zeroth_order::OracleCalls calls{};              ///< since the start of the run
-  std::vector<typename Backend::Scalar> costs{};  ///< J_i at the new iterate; empty if not assessed
-  typename Backend::Gain gain{};                  ///< the new iterate
+  using Scalar = typename Backend::Scalar;  ///< number type
+
+  int iteration = 0;                  ///< counted from 1
+  double step = 0;                    ///< accepted outer step; 0 if none was
+  int trials = 0;                     ///< outer steps tried
+  double inner_step = 0;              ///< smallest eta_l of the tasks
+  double direction_norm = 0;          ///< Frobenius norm of the estimated direction
+  zeroth_order::OracleCalls calls{};  ///< since the start of the run
+  /// Mean of J_i at the new iterate; NaN if not assessed. Observers find the cost of each task in the state.
+  Scalar mean_cost = std::numeric_limits<Scalar>::quiet_NaN();
+  Scalar worst_cost = std::numeric_limits<Scalar>::quiet_NaN();  ///< largest J_i; NaN if not assessed
+  typename Backend::Gain gain{};                                 ///< the new iterate
 };
 
 /// What an observer of meta-training sees after each iteration.

@@ -4,179 +4,13 @@
 /// Meta-training: one gain from which every task of a fleet is quickly reached.
 
 #include <span>
-#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include <metalqr/core/parallel.hpp>
-#include <metalqr/meta/direction.hpp>
+#include <metalqr/meta/problem.hpp>
 
 namespace metalqr::inline METALQR_ABI::meta {
-
-namespace detail {
-
-/// The descent problem of meta-training: see `descend`.
-template <zeroth_order::Fleet Fleet>
-class MetaProblem {
- public:
-  using Backend = typename Fleet::Backend;
-  using Gain = typename Backend::Gain;
-  using Scalar = typename Backend::Scalar;
-
-  MetaProblem(const Fleet& fleet, const Options& options, State<Backend>& state)
-      : fleet_(fleet), options_(options), state_(state) {}
-
-  bool needs_assessment() const { return options_.guard; }
-
-  Assessment<Scalar> assess(const Gain& K) {
-    std::vector<Scalar> costs(fleet_.size());
-    parallel_for(
-        static_cast<Index>(fleet_.size()),
-        [&](Index i) {
-          const auto task = static_cast<std::size_t>(i);
-          costs[task] = fleet_.cost(task, K, TaskStep<Fleet>::assessment_key(options_, task));
-        },
-        options_.threads);
-    state_.calls.assessments += static_cast<Index>(fleet_.size());
-    if (state_.start_costs.empty()) start_at(costs);
-    Assessment<Scalar> result{.value = Scalar(0), .acceptable = true};
-    bool guarded = true;
-    for (std::size_t i = 0; i < costs.size(); ++i) {
-      result.value += costs[i] / static_cast<Scalar>(static_cast<double>(costs.size()));
-      result.acceptable = result.acceptable && costs[i] < std::numeric_limits<Scalar>::infinity();
-      guarded = guarded && costs[i] <= state_.start_costs[i];
-    }
-    if (options_.guard && !guarded) {
-      result.acceptable = false;
-      ++state_.guard_refusals;
-    }
-    assessed_.push_back({K, std::move(costs)});
-    return result;
-  }
-
-  Gain direction(const Gain& K, int iteration) {
-    refresh_costs(K);
-    const std::size_t count = fleet_.size();
-    const bool warm = state_.curvature_directions.size() == count;
-    const double eta = state_.inner_step > 0 ? state_.inner_step : options_.inner_step;
-    std::vector<TaskDirection<Backend>> parts(count);
-    parallel_for(
-        static_cast<Index>(count),
-        [&](Index i) {
-          const auto task = static_cast<std::size_t>(i);
-          const StreamKey key{.seed = options_.seed,
-                              .purpose = Purpose::directions,
-                              .iteration = static_cast<std::uint64_t>(iteration),
-                              .task = static_cast<std::uint64_t>(task)};
-          const std::optional<Scalar> cost =
-              state_.costs.empty() ? std::nullopt : std::optional<Scalar>(state_.costs[task]);
-          parts[task] = TaskStep<Fleet>(fleet_, options_, task, key)
-                            .run(K, cost, eta, warm ? &state_.curvature_directions[task] : nullptr);
-        },
-        options_.threads);
-    return combine(K, parts);
-  }
-
-  const Gain& scaled(const Gain& /*G*/) const { return direction_; }
-  double direction_norm() const { return Backend::to_double(Backend::norm(direction_)); }
-  bool is_lost() const { return lost_; }
-  bool is_small(const Gain& /*G*/, const Gain& /*K*/) {
-    const double norm = direction_norm();
-    if (!(state_.first_norm > 0)) state_.first_norm = norm;
-    return options_.tolerance > 0 && norm <= options_.tolerance * state_.first_norm;
-  }
-  double smallest_inner_step() const { return smallest_inner_step_; }
-
-  /// Costs at the iterate K, if it has been assessed since the last call.
-  void refresh_costs(const Gain& K) {
-    for (auto& [gain, costs] : assessed_) {
-      if (Backend::norm(Gain(K - gain)) == Scalar(0)) state_.costs = costs;
-    }
-    assessed_.clear();
-  }
-
- private:
-  [[noreturn]] static void throw_lost_start(std::size_t task) {
-    throw NotStabilizing("K0: expected a gain that stabilizes every task, the cost of task " +
-                             std::to_string(task) + " is infinite",
-                         std::numeric_limits<double>::infinity());
-  }
-  void start_at(const std::vector<Scalar>& costs) {
-    for (std::size_t i = 0; i < costs.size(); ++i) {
-      if (costs[i] < std::numeric_limits<Scalar>::infinity()) continue;
-      throw_lost_start(i);
-    }
-    state_.start_costs = costs;
-  }
-
-  // Where costs are not assessed, only a task without a finite probe gives away that it may be lost.
-  bool loses_task(const Gain& K, const std::vector<TaskDirection<Backend>>& parts) {
-    if (!state_.start_costs.empty()) return false;
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      if (!parts[i].unstable) continue;
-      const Scalar cost = fleet_.cost(i, K, TaskStep<Fleet>::assessment_key(options_, i));
-      ++state_.calls.assessments;
-      if (cost < std::numeric_limits<Scalar>::infinity()) continue;
-      if (state_.descent.iteration > 0) return true;
-      throw_lost_start(i);
-    }
-    return false;
-  }
-
-  // Sums in the order of the tasks, whatever thread computed them.
-  Gain combine(const Gain& K, const std::vector<TaskDirection<Backend>>& parts) {
-    Gain sum = Backend::zero_like(K);
-    Gain gradients = Backend::zero_like(K);
-    int usable = 0;
-    int reductions = 0;
-    smallest_inner_step_ = 0;
-    for (const auto& part : parts) {
-      state_.calls.probes += part.calls.probes;
-      state_.calls.base += part.calls.base;
-      state_.calls.assessments += part.calls.assessments;
-      state_.calls.curvature += part.calls.curvature;
-      state_.unstable_probes += static_cast<int>(part.unstable_probes);
-      state_.skipped_inner_points += part.inner_point_unstable ? 1 : 0;
-      reductions += part.reductions;
-      if (part.inner_step > 0 && (smallest_inner_step_ == 0 || part.inner_step < smallest_inner_step_)) {
-        smallest_inner_step_ = part.inner_step;
-      }
-      if (!part.usable) continue;
-      sum += part.direction;
-      gradients += part.gradient;
-      ++usable;
-    }
-    state_.reduced_inner_steps += reductions;
-    if (options_.check_inner_step && smallest_inner_step_ > 0) {
-      const double next = smallest_inner_step_ * (reductions == 0 ? 2 : 1);
-      state_.inner_step = options_.inner_step > 0 && next > options_.inner_step ? options_.inner_step : next;
-    }
-    if (options_.order == Order::second) {
-      state_.curvature_directions.resize(parts.size());
-      for (std::size_t i = 0; i < parts.size(); ++i)
-        state_.curvature_directions[i] = parts[i].curvature_direction;
-    }
-    lost_ = loses_task(K, parts) || usable == 0;
-    if (lost_) {
-      direction_ = Backend::zero_like(K);
-      return direction_;
-    }
-    const Scalar count = static_cast<Scalar>(static_cast<double>(usable));
-    direction_ = sum / count;
-    return gradients / count;
-  }
-
-  const Fleet& fleet_;
-  const Options& options_;
-  State<Backend>& state_;
-  Gain direction_{};
-  std::vector<std::pair<Gain, std::vector<Scalar>>> assessed_;  // trials of this iteration
-  double smallest_inner_step_ = 0;
-  bool lost_ = false;
-};
-
-}  // namespace detail
 
 /// Continues a run from `state` for at most `options.iterations` iterations in total; the result and the
 /// state are bitwise those of a run that was never interrupted. Fleet and options other than `iterations` are
@@ -207,7 +41,8 @@ Result<typename Fleet::Backend> resume(const Fleet& fleet, State<typename Fleet:
                               .inner_step = problem.smallest_inner_step(),
                               .direction_norm = problem.direction_norm(),
                               .calls = state.calls,
-                              .costs = state.costs,
+                              .mean_cost = problem.mean_cost(),
+                              .worst_cost = problem.worst_cost(),
                               .gain = state.descent.K});
     const Info<Backend> seen{state.descent.K, result.history.back(), state};
     return metalqr::detail::wants_to_stop(observer, seen);

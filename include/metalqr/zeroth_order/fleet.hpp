@@ -3,11 +3,13 @@
 /// @file
 /// Fleets: lists of costs that can be evaluated and differentiated, exactly or from oracle calls.
 
+#include <concepts>
 #include <limits>
 #include <span>
 #include <string>
-#include <utility>
+#include <vector>
 
+#include <metalqr/lqr/batch.hpp>
 #include <metalqr/lqr/task_list.hpp>
 #include <metalqr/zeroth_order/hessian.hpp>
 #include <metalqr/zeroth_order/task_oracles.hpp>
@@ -25,7 +27,9 @@ struct OracleCalls {
 };
 
 /// A list of M costs J_i with first and second derivatives, exact or estimated. Calls for different i may
-/// come from several threads at once.
+/// come from several threads at once. A fleet may also have, and is then asked for, `costs(K, threads)`, the
+/// costs of all i at once where they do not depend on the key, and `gradients(K, first, count, threads)`, the
+/// gradients of i = first ... first + count - 1.
 template <class T>
 concept Fleet = requires(const T& fleet, std::size_t i, const typename T::Backend::Gain& K,
                          const StreamKey& key) {
@@ -61,12 +65,17 @@ class ModelFleet {
   }
   /// grad J_i(K); no sample is used if K does not stabilise task i.
   GradientEstimate<Backend> gradient(std::size_t i, const Gain& K, const StreamKey& /*key*/) const {
-    GradientEstimate<Backend> result{.gradient = Backend::zero_like(K), .standard_error = 0, .dropped = 1};
-    try {
-      result.gradient = Evaluation<Backend>(tasks_[i], K).gradient();
-      result.used = 1;
-      result.dropped = 0;
-    } catch (const NotStabilizing&) {  // the caller reads it off `used`
+    return as_estimate(cost_and_gradient(tasks_[i], K));
+  }
+  /// J_i(K) of all tasks, in lanes where they are small.
+  std::vector<Scalar> costs(const Gain& K, int threads) const { return metalqr::costs(tasks_, K, threads); }
+  /// grad J_i(K) of the tasks i = first ... first + count - 1, in lanes where they are small.
+  std::vector<GradientEstimate<Backend>> gradients(const Gain& K, std::size_t first, std::size_t count,
+                                                   int threads) const {
+    std::vector<GradientEstimate<Backend>> result;
+    result.reserve(count);
+    for (const auto& exact : metalqr::gradients(tasks_.subspan(first, count), K, threads)) {
+      result.push_back(as_estimate(exact));
     }
     return result;
   }
@@ -84,6 +93,14 @@ class ModelFleet {
   }
 
  private:
+  static GradientEstimate<Backend> as_estimate(const CostAndGradient<Backend>& exact) {
+    const bool exists = exact.cost < std::numeric_limits<Scalar>::infinity();
+    return {.gradient = exists ? exact.gradient : Backend::zero_like(exact.gradient),
+            .standard_error = 0,
+            .used = exists ? 1 : 0,
+            .dropped = exists ? 0 : 1};
+  }
+
   std::span<const Task<Backend>> tasks_;
 };
 
@@ -126,6 +143,16 @@ class OracleFleet {
   /// J_i(K), one call.
   Scalar cost(std::size_t i, const Gain& K, const StreamKey& key) const {
     return call<Backend>(oracles_[i], K, key);
+  }
+  /// J_i(K) of all plants, one call each; in lanes where they are small.
+  std::vector<Scalar> costs(const Gain& K,
+                            int threads) const requires std::same_as<Oracle, ExactCost<Backend>> {
+    detail::require_gain<Backend>(*this, K, "K");
+    const auto task = [this](Index i) -> const Task<Backend>& {
+      return oracles_[static_cast<std::size_t>(i)].task();
+    };
+    return metalqr::detail::batch_costs<Backend>(static_cast<Index>(size()), false, task,
+                                                 metalqr::detail::always(K), threads);
   }
   /// Estimate of grad J_i(K).
   GradientEstimate<Backend> gradient(std::size_t i, const Gain& K, const StreamKey& key) const {

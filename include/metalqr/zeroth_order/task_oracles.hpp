@@ -88,13 +88,9 @@ class RandomStartCost {
       });
       return cost(tasks, K, Lanes::product_transpose(x0, x0));
     };
-    const auto store = [&values](Index i, const auto& packed, Index lane) {
-      using Packed = std::remove_cvref_t<decltype(packed)>;
-      values[static_cast<std::size_t>(i)] = LaneTraits<Packed>::get(packed, lane);
-    };
-    metalqr::detail::evaluate_batch<Backend>(static_cast<Index>(gains.size()), true,
-                                             metalqr::detail::always(*task_),
-                                             metalqr::detail::element_of(gains), evaluate, store, 1);
+    metalqr::detail::evaluate_batch<Backend>(
+        static_cast<Index>(gains.size()), true, metalqr::detail::always(*task_),
+        metalqr::detail::element_of(gains), evaluate, metalqr::detail::store_costs(values), 1);
     return values;
   }
 
