@@ -186,7 +186,8 @@ struct EigenBackend {
       detail::EigenMatrix<Scalar, X::ColsAtCompileTime, Y::ColsAtCompileTime, X::MaxColsAtCompileTime,
                           Y::MaxColsAtCompileTime>
           result(x.cols(), y.cols());
-      pack_product<false, false>(strided(x).transposed(), strided(y), x.rows(), result);
+      pack_product<false, false, X::RowsAtCompileTime>(column_major(x).transpose(), column_major(y), x.rows(),
+                                                       result);
       return result;
     } else {
       return x.transpose() * y;
@@ -201,7 +202,8 @@ struct EigenBackend {
       detail::EigenMatrix<Scalar, X::RowsAtCompileTime, Y::RowsAtCompileTime, X::MaxRowsAtCompileTime,
                           Y::MaxRowsAtCompileTime>
           result(x.rows(), y.rows());
-      pack_product<false, false>(strided(x), strided(y).transposed(), x.cols(), result);
+      pack_product<false, false, X::ColsAtCompileTime>(column_major(x), column_major(y).transpose(), x.cols(),
+                                                       result);
       return result;
     } else {
       return x * y.transpose();
@@ -217,7 +219,8 @@ struct EigenBackend {
       detail::EigenMatrix<Scalar, X::ColsAtCompileTime, X::ColsAtCompileTime, X::MaxColsAtCompileTime,
                           X::MaxColsAtCompileTime>
           result(x.cols(), x.cols());
-      pack_product<false, true>(strided(x).transposed(), strided(sx), x.rows(), result);
+      pack_product<false, true, X::RowsAtCompileTime>(column_major(x).transpose(), column_major(sx), x.rows(),
+                                                      result);
       return result;
     } else {
       return transpose_product(x, product(s, x));
@@ -233,7 +236,8 @@ struct EigenBackend {
       detail::EigenMatrix<Scalar, X::RowsAtCompileTime, X::RowsAtCompileTime, X::MaxRowsAtCompileTime,
                           X::MaxRowsAtCompileTime>
           result(x.rows(), x.rows());
-      pack_product<false, true>(strided(xs), strided(x).transposed(), x.cols(), result);
+      pack_product<false, true, X::ColsAtCompileTime>(column_major(xs), column_major(x).transpose(), x.cols(),
+                                                      result);
       return result;
     } else {
       return product_transpose(product(x, s), x);
@@ -245,7 +249,7 @@ struct EigenBackend {
   static void multiply(const X& x, const Y& y, Z& z) {
     if constexpr (is_pack<Scalar>) {
       z.resize(x.rows(), y.cols());
-      pack_product<false, false>(strided(x), strided(y), x.cols(), z);
+      pack_product<false, false, X::ColsAtCompileTime>(column_major(x), column_major(y), x.cols(), z);
     } else {
       z.noalias() = x * y;
     }
@@ -254,9 +258,14 @@ struct EigenBackend {
   /// where that pays. `work` is overwritten.
   template <class X>
   static void add_congruence(X& s, const X& x, X& work) {
+    if constexpr (is_small_pack<X>) {
+      detail::add_small_congruence<X::RowsAtCompileTime>(column_major(x), mutable_column_major(s));
+      return;
+    }
     multiply(s, x, work);
     if constexpr (is_pack<Scalar>) {
-      pack_product<true, true>(strided(x).transposed(), strided(work), x.rows(), s);
+      pack_product<true, true, X::RowsAtCompileTime>(column_major(x).transpose(), column_major(work),
+                                                     x.rows(), s);
     } else if (has_cheap_halves(s)) {
       s.template triangularView<Eigen::Lower>() += x.transpose() * work;
       s.template triangularView<Eigen::StrictlyUpper>() = s.transpose();
@@ -267,9 +276,15 @@ struct EigenBackend {
   /// S += X S X'; see `add_congruence`.
   template <class X>
   static void add_outer_congruence(X& s, const X& x, X& work) {
+    if constexpr (is_small_pack<X>) {
+      detail::add_small_congruence<X::RowsAtCompileTime>(column_major(x).transpose(),
+                                                         mutable_column_major(s));
+      return;
+    }
     multiply(x, s, work);
     if constexpr (is_pack<Scalar>) {
-      pack_product<true, true>(strided(work), strided(x).transposed(), x.cols(), s);
+      pack_product<true, true, X::ColsAtCompileTime>(column_major(work), column_major(x).transpose(),
+                                                     x.cols(), s);
     } else if (has_cheap_halves(s)) {
       s.template triangularView<Eigen::Lower>() += work * x.transpose();
       s.template triangularView<Eigen::StrictlyUpper>() = s.transpose();
@@ -291,12 +306,20 @@ struct EigenBackend {
   /// tr(X' Y).
   template <class X, class Y>
   static Scalar inner(const X& x, const Y& y) {
-    return x.cwiseProduct(y).sum();
+    if constexpr (is_pack<Scalar> && X::IsRowMajor == Y::IsRowMajor) {
+      return detail::inner_product(x.data(), y.data(), x.size());
+    } else {
+      return x.cwiseProduct(y).sum();
+    }
   }
   /// Frobenius norm.
   template <class X>
   static Scalar norm(const X& x) {
-    return x.norm();
+    if constexpr (is_pack<Scalar>) {
+      return sqrt(inner(x, x));
+    } else {
+      return x.norm();
+    }
   }
   /// Largest absolute entry.
   template <class X>
@@ -398,16 +421,25 @@ struct EigenBackend {
     return !never && x.rows() >= threshold;
   }
 
+  // Rows vectors have a stride of one, as if they were stored by columns.
   template <class X>
-  static detail::Strided<const Scalar> strided(const X& x) {
-    return {x.data(), x.rowStride(), x.colStride()};
+  static constexpr Index stride_of = X::IsRowMajor ? 1 : X::RowsAtCompileTime;
+  template <class X>
+  static detail::ColumnMajor<const Scalar, stride_of<X>> column_major(const X& x) {
+    return {x.data(), X::IsRowMajor ? 1 : x.outerStride()};
   }
-  // result = x y or result += x y, by tiles; with `lower` the product is symmetric.
-  template <bool add, bool lower, class X>
-  static void pack_product(const detail::Strided<const Scalar>& x, const detail::Strided<const Scalar>& y,
-                           Index depth, X& result) {
-    const detail::Strided<Scalar> z{result.data(), result.rowStride(), result.colStride()};
-    detail::tiled_product<add, lower>(result.rows(), result.cols(), depth, x, y, z);
+  template <class X>
+  static detail::ColumnMajor<Scalar, stride_of<X>> mutable_column_major(X& x) {
+    return {x.data(), column_major(x).stride};
+  }
+  template <class X>
+  static constexpr bool is_small_pack =
+      is_pack<Scalar>&& X::RowsAtCompileTime > 0 && X::RowsAtCompileTime <= 4;
+  // result = x y or result += x y, by tiles.
+  template <bool add, bool symmetric, int depth_, class X, class Y, class Result>
+  static void pack_product(const X& x, const Y& y, Index depth, Result& result) {
+    detail::tiled_product<add, symmetric>(result.rows(), result.cols(), detail::Size<depth_>(depth), x, y,
+                                          mutable_column_major(result));
   }
 };
 

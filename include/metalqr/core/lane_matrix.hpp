@@ -3,7 +3,9 @@
 /// @file
 /// Matrices of packs and the plain matrices in their lanes.
 
+#include <array>
 #include <concepts>
+#include <cstddef>
 #include <type_traits>
 
 #include <metalqr/core/backend.hpp>
@@ -39,9 +41,14 @@ namespace detail {
 template <class Packed, class Make>
 void pack_lanes(Packed& packed, Index rows, Index cols, const Make& matrix) {
   using Pack = std::remove_cvref_t<decltype(packed(Index{0}, Index{0}))>;
+  using Plain = std::remove_reference_t<decltype(matrix(Index{0}))>;
+  constexpr Index count = LaneTraits<Pack>::count;
+  std::array<const Plain*, static_cast<std::size_t>(count)> matrices;
+  for (Index lane = 0; lane < count; ++lane) matrices[static_cast<std::size_t>(lane)] = &matrix(lane);
   for (Index j = 0; j < cols; ++j) {
     for (Index i = 0; i < rows; ++i) {
-      packed(i, j) = LaneTraits<Pack>::make([&](Index lane) { return matrix(lane)(i, j); });
+      packed(i, j) = LaneTraits<Pack>::make(
+          [&](Index lane) { return (*matrices[static_cast<std::size_t>(lane)])(i, j); });
     }
   }
 }

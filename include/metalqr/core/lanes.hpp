@@ -4,8 +4,11 @@
 /// Lanes: several numbers worked on by one instruction. A pack of lanes serves as the scalar of a backend, so
 /// that an algorithm written once solves one problem with `double` and a handful at a time with packs.
 
+#include <array>
+#include <cstddef>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include <metalqr/core/index.hpp>
 
@@ -33,6 +36,8 @@ struct LaneTraits {
   static Scalar number(double value) { return static_cast<Scalar>(value); }
   /// +infinity in every lane.
   static Scalar infinity() { return std::numeric_limits<Scalar>::infinity(); }
+  /// The numbers of all lanes.
+  static std::array<Scalar, 1> lanes(const Scalar& number) { return {number}; }
   /// The number in a lane.
   static const Scalar& get(const Scalar& number, Index /*lane*/) { return number; }
   /// The mask's value in a lane.
@@ -109,6 +114,12 @@ struct LaneTraits<xsimd::batch<T, Instructions>> {
   static Pack number(double value) { return Pack(static_cast<T>(value)); }
   /// +infinity in every lane.
   static Pack infinity() { return Pack(std::numeric_limits<T>::infinity()); }
+  /// The numbers of all lanes.
+  static std::array<T, Pack::size> lanes(const Pack& pack) {
+    std::array<T, Pack::size> result;
+    pack.store_unaligned(result.data());
+    return result;
+  }
   /// The number in a lane.
   static T get(const Pack& pack, Index lane) { return pack.get(static_cast<std::size_t>(lane)); }
   /// The mask's value in a lane.
@@ -116,9 +127,11 @@ struct LaneTraits<xsimd::batch<T, Instructions>> {
   /// The pack with `value(lane)` in each lane.
   template <class Make>
   static Pack make(const Make& value) {
-    alignas(Pack) T lanes[Pack::size];
-    for (Index lane = 0; lane < count; ++lane) lanes[lane] = value(lane);
-    return Pack::load_aligned(lanes);
+    // From registers: a load of what was just stored in pieces would wait for the stores.
+    return [&value]<std::size_t... lane>(std::index_sequence<lane...>) {
+      return Pack{static_cast<T>(value(static_cast<Index>(lane)))...};
+    }
+    (std::make_index_sequence<Pack::size>());
   }
   /// The mask with `value(lane)` in each lane.
   template <class Make>

@@ -58,7 +58,8 @@ PowerReport<typename Backend::Scalar> visit_powers(const X& F, const Visit& visi
   const Scalar n = Lane::number(static_cast<double>(Backend::rows(F)));
   const Scalar product_error = n * Backend::epsilon();
   const Scalar inflation = Scalar(1) + (n * n + Scalar(4)) * Backend::epsilon();
-  X powers[2] = {F, Backend::zero_like(F)};
+  X powers[2];
+  powers[0] = F;
   PowerReport<Scalar> report;
   MaskOf<Scalar> ended = Scalar(1) < Scalar(0);
   report.proved = report.refuted = report.vanished = ended;

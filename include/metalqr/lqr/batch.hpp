@@ -3,6 +3,7 @@
 /// @file
 /// Costs and gradients of many gains, or on many tasks, at once: small systems are worked on in lanes.
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -16,9 +17,10 @@ namespace metalqr::inline METALQR_ABI {
 
 namespace detail {
 
-/// Calls store(i, evaluate(task(i), gain(i), i, 1), 0) for i = 0 ... count - 1; for small systems, where
-/// lanes are compiled in, on packs: store(first + l, evaluate(tasks, gains, first, size), l) for the lanes l
-/// < size of each pack.
+/// Calls store(first, size, evaluate(tasks, gains, first, size)) for the packs first ... first + size - 1 of
+/// 0
+/// ... count - 1: for small systems, where lanes are compiled in, with task and gain in each lane, otherwise
+/// with single ones.
 template <MatrixBackend Backend, class TaskAt, class GainAt, class Evaluate, class Store>
 void evaluate_batch(Index count, bool one_task, const TaskAt& task, const GainAt& gain,
                     const Evaluate& evaluate, const Store& store, int threads) {
@@ -42,13 +44,22 @@ void evaluate_batch(Index count, bool one_task, const TaskAt& task, const GainAt
         });
         const auto result =
             one_task ? evaluate(shared, K, first, size) : evaluate(tasks(first, size), K, first, size);
-        for (Index lane = 0; lane < size; ++lane) store(first + lane, result, lane);
+        store(first, size, result);
       });
       return;
     }
   }
   for_each_pack(count, 1, nx, threads,
-                [&](Index i, Index size) { store(i, evaluate(task(i), gain(i), i, size), Index{0}); });
+                [&](Index i, Index size) { store(i, size, evaluate(task(i), gain(i), i, size)); });
+}
+
+/// What writes packs of costs to `result`, for `evaluate_batch`.
+template <class Scalar>
+auto store_costs(std::vector<Scalar>& result) {
+  return [&result](Index first, Index size, const auto& values) {
+    const auto lanes = LaneTraits<std::remove_cvref_t<decltype(values)>>::lanes(values);
+    std::copy_n(lanes.begin(), size, result.begin() + first);
+  };
 }
 
 template <MatrixBackend Backend, class TaskAt, class GainAt>
@@ -56,11 +67,7 @@ std::vector<typename Backend::Scalar> batch_costs(Index count, bool one_task, co
                                                   const GainAt& gain, int threads) {
   std::vector<typename Backend::Scalar> result(static_cast<std::size_t>(count));
   const auto evaluate = [](const auto& tasks, const auto& gains, Index, Index) { return cost(tasks, gains); };
-  const auto store = [&result](Index i, const auto& values, Index lane) {
-    using Scalar = std::remove_cvref_t<decltype(values)>;
-    result[static_cast<std::size_t>(i)] = LaneTraits<Scalar>::get(values, lane);
-  };
-  evaluate_batch<Backend>(count, one_task, task, gain, evaluate, store, threads);
+  evaluate_batch<Backend>(count, one_task, task, gain, evaluate, store_costs(result), threads);
   return result;
 }
 
@@ -71,14 +78,15 @@ std::vector<CostAndGradient<Backend>> batch_gradients(Index count, bool one_task
   const auto evaluate = [](const auto& tasks, const auto& gains, Index, Index) {
     return cost_and_gradient(tasks, gains);
   };
-  const auto store = [&](Index i, const auto& values, Index lane) {
-    using Scalar = std::remove_cvref_t<decltype(values.cost)>;
-    CostAndGradient<Backend>& own = result[static_cast<std::size_t>(i)];
-    own.cost = LaneTraits<Scalar>::get(values.cost, lane);
-    const Index nu = task(i).nu();
-    const Index nx = task(i).nx();
-    own.gradient = Backend::zero_gain(nu, nx);
-    unpack_lane(values.gradient, lane, nu, nx, own.gradient);
+  const auto store = [&](Index first, Index size, const auto& values) {
+    const Index nu = task(first).nu();
+    const Index nx = task(first).nx();
+    for (Index lane = 0; lane < size; ++lane) {
+      CostAndGradient<Backend>& own = result[static_cast<std::size_t>(first + lane)];
+      own.cost = LaneTraits<std::remove_cvref_t<decltype(values.cost)>>::get(values.cost, lane);
+      own.gradient = Backend::zero_gain(nu, nx);
+      unpack_lane(values.gradient, lane, nu, nx, own.gradient);
+    }
   };
   evaluate_batch<Backend>(count, one_task, task, gain, evaluate, store, threads);
   return result;

@@ -29,7 +29,7 @@ CostAndGradient<Backend> cost_and_gradient(const Task<Backend>& task,
   const StateMatrix F = closed_loop(task, K);
   StateMatrix P = stage_cost(task, K);
   StateMatrix Sigma = task.Sigma0();
-  StateMatrix work = Backend::zero_like(P);
+  StateMatrix work;
   const auto add = [&](const StateMatrix& power) {
     Backend::add_congruence(P, power, work);
     Backend::add_outer_congruence(Sigma, power, work);

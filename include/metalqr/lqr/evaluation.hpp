@@ -63,7 +63,7 @@ typename Backend::Scalar cost(const Task<Backend>& task,
   using Lane = LaneTraits<Scalar>;
   const StateMatrix F = closed_loop(task, K);
   StateMatrix P = stage_cost(task, K);
-  StateMatrix work = Backend::zero_like(P);
+  StateMatrix work;
   const auto report = detail::settled<Backend>(
       visit_powers<Backend>(F, [&](const StateMatrix& power) { Backend::add_congruence(P, power, work); }),
       F);
