@@ -12,7 +12,7 @@
 namespace {
 
 using metalqr::LaneTraits;
-using metalqr::detail::Strided;
+using metalqr::detail::ColumnMajor;
 using test::Dense;
 using test::Index;
 using test::LaneScalars;
@@ -39,8 +39,8 @@ struct Stored {
       }
     }
   }
-  Strided<const Scalar> view() const { return {data.data(), 1, stride}; }
-  Strided<Scalar> view() { return {data.data(), 1, stride}; }
+  ColumnMajor<const Scalar, -1> view() const { return {data.data(), stride}; }
+  ColumnMajor<Scalar, -1> view() { return {data.data(), stride}; }
   Dense in(Index lane) const {
     Dense x(rows, cols);
     for (Index i = 0; i < rows; ++i) {
@@ -61,11 +61,11 @@ struct Stored {
   }
 };
 
-/// `tiled_product`, which is inlined everywhere, compiled once.
-template <bool add, bool lower, class Scalar>
-[[gnu::noinline]] void multiply(Index depth, const Strided<const Scalar>& x, const Strided<const Scalar>& y,
-                                Stored<Scalar>& z) {
-  metalqr::detail::tiled_product<add, lower>(z.rows, z.cols, depth, x, y, z.view());
+/// z = x y or z += x y.
+template <bool add, bool symmetric, class X, class Y, class Scalar>
+void multiply(Index depth, const X& x, const Y& y, Stored<Scalar>& z) {
+  metalqr::detail::tiled_product<add, symmetric>(z.rows, z.cols, metalqr::detail::Size<-1>(depth), x, y,
+                                                 z.view());
 }
 
 /// Largest error of an entry in units of epsilon times its sum of absolute products.
@@ -99,8 +99,19 @@ double worst_product(Index rows, Index depth, Index cols, metalqr::Stream& strea
   for (const int transposes : {0, 1, 2, 3}) {
     Stored<Scalar> z(rows, cols, stream);
     const std::vector<Dense> before = z.lanes;
-    multiply<add, false>(depth, (transposes & 1) ? xt.view().transposed() : x.view(),
-                         (transposes & 2) ? yt.view().transposed() : y.view(), z);
+    switch (transposes) {
+      case 0:
+        multiply<add, false>(depth, x.view(), y.view(), z);
+        break;
+      case 1:
+        multiply<add, false>(depth, xt.view().transpose(), y.view(), z);
+        break;
+      case 2:
+        multiply<add, false>(depth, x.view(), yt.view().transpose(), z);
+        break;
+      default:
+        multiply<add, false>(depth, xt.view().transpose(), yt.view().transpose(), z);
+    }
     if (!z.gaps_are_untouched()) return std::numeric_limits<double>::infinity();
     for (Index lane = 0; lane < test::width<Scalar>; ++lane) {
       const auto l = static_cast<std::size_t>(lane);
@@ -121,7 +132,7 @@ double worst_symmetric(Index n, Index depth, metalqr::Stream& stream) {
   Stored<Scalar> z(n, n, stream);
   z.fill(test::for_lanes<Scalar>([&] { return test::random_definite(n, stream); }));
   const std::vector<Dense> before = z.lanes;
-  multiply<add, true>(depth, x.view().transposed(), x.view(), z);
+  multiply<add, true>(depth, x.view().transpose(), x.view(), z);
   if (!z.gaps_are_untouched()) return std::numeric_limits<double>::infinity();
   double worst = 0;
   for (Index lane = 0; lane < test::width<Scalar>; ++lane) {
@@ -187,8 +198,8 @@ TEMPLATE_LIST_TEST_CASE("a symmetric product does not read what is above the dia
       for (Index j = i + 1; j < n; ++j)
         poisoned.data[static_cast<std::size_t>(i + j * z.stride)] = Lane::infinity() - Lane::infinity();
     }
-    multiply<true, true>(3, x.view().transposed(), x.view(), z);
-    multiply<true, true>(3, x.view().transposed(), x.view(), poisoned);
+    multiply<true, true>(3, x.view().transpose(), x.view(), z);
+    multiply<true, true>(3, x.view().transpose(), x.view(), poisoned);
     for (Index lane = 0; lane < Lane::count; ++lane) {
       CHECK(poisoned.in(lane).entries == z.in(lane).entries);
     }
