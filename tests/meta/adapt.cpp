@@ -261,7 +261,10 @@ TEST_CASE("adaptation asks the user's oracle itself, which need not be copyable"
   };
   const Plant plant(task);
   const auto result = meta::adapt<Boeing>(plant, random_gain(), {.iterations = 3});
-  CHECK(test::same(result.gain, adapt(task, random_gain(), {.iterations = 3}).gain));
+  // The rounding of the costs, about 1e-15, is divided by r in the gradient, and costs are batched or not.
+  const auto same = meta::adapt(task, random_gain(), {.iterations = 3});
+  CHECK(result.calls.total() == same.calls.total());
+  CHECK(test::relative_error(test::dense<Boeing>(result.gain), test::dense<Boeing>(same.gain)) < 1e-8);
 }
 
 TEST_CASE("adaptation to a cost shifted below zero reaches the same optimum") {

@@ -49,14 +49,16 @@ void for_each_pack(Index count, Index width, Index nx, int threads, const Body& 
   const Index packs = (count + width - 1) / width;
   // About 25 n^3 operations a system; a thread is worth waking for some ten microseconds of work.
   const double work = 25.0 * static_cast<double>(nx * nx * nx) * static_cast<double>(count);
-  if (work < 1e6) threads = 1;
-  parallel_for(
-      packs,
-      [&](Index pack) {
-        const Index first = pack * width;
-        body(first, first + width <= count ? width : count - first);
-      },
-      threads);
+  const auto run = [&](Index pack) {
+    const Index first = pack * width;
+    body(first, first + width <= count ? width : count - first);
+  };
+  if (threads == 1 || work < 1e6) {
+    // Even a team of one thread takes a microsecond to set up.
+    for (Index pack = 0; pack < packs; ++pack) run(pack);
+  } else {
+    parallel_for(packs, run, threads);
+  }
 }
 
 /// Calls packed(tasks, first, size) for packs of small tasks, the lanes beyond the last task repeating the
