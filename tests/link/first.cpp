@@ -4,5 +4,5 @@
 #include "second.hpp"
 
 int main() {
-  return metalqr::version.minor_number == minor_number_of_second() ? 0 : 1;
+  return is_version_of_second(metalqr::version) ? 0 : 1;
 }

@@ -2,6 +2,6 @@
 
 #include <every_header.hpp>
 
-int minor_number_of_second() {
-  return metalqr::version.minor_number;
+bool is_version_of_second(const metalqr::Version& version) {
+  return version.minor_number == metalqr::version.minor_number;
 }

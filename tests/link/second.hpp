@@ -1,4 +1,7 @@
 #pragma once
 
-/// The minor version that the second translation unit saw.
-int minor_number_of_second();
+#include <metalqr/core/version.hpp>
+
+/// Whether the second translation unit saw this version. The type of the argument, and so the function's
+/// name, is that of the first one's settings.
+bool is_version_of_second(const metalqr::Version& version);
