@@ -17,6 +17,7 @@ using metalqr::MatrixBackend;
 static_assert(std::is_signed_v<Index>);
 
 static_assert(MatrixBackend<EigenBackend<double>>);
+static_assert(DecomposingBackend<EigenBackend<double>>);
 static_assert(MatrixBackend<EigenBackend<float>>);
 static_assert(MatrixBackend<EigenBackend<long double>>);
 static_assert(MatrixBackend<EigenBackend<double, 4, 2>>);

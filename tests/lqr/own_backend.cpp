@@ -114,6 +114,12 @@ struct OwnBackend {
     return product_transpose(product(x, s), x);
   }
   static void multiply(const Plain& x, const Plain& y, Plain& z) { z = product(x, y); }
+  static void add_symmetric_product(Plain& s, const Plain& x, const Plain& y) {
+    s += transpose_product(x, y);
+  }
+  static void add_symmetric_outer_product(Plain& s, const Plain& x, const Plain& y) {
+    s += product_transpose(x, y);
+  }
   static void add_congruence(Plain& s, const Plain& x, Plain& work) {
     work = congruence(x, s);
     s += work;
@@ -167,6 +173,10 @@ struct OwnBackend {
     return y;
   }
   static Plain solve_spd(const Plain& x, const Plain& y) { return solve(x, y); }
+  static void solve_both(const Plain& x, Plain& y, Plain& z) {
+    y = solve(x, y);
+    z = solve(x, z);
+  }
   /// By the pivots of Cholesky's factorisation.
   static bool is_positive_definite(const Plain& x) {
     Plain L(x.rows(), x.cols());

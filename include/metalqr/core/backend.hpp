@@ -45,6 +45,8 @@ concept BackendSquareMatrix = BackendMatrix<T, X> && requires(const X& x, X& out
   { T::transpose_product(x, x) } -> std::same_as<X>;
   { T::product_transpose(x, x) } -> std::same_as<X>;
   T::multiply(x, x, out);
+  T::add_symmetric_product(out, x, x);
+  T::add_symmetric_outer_product(out, x, x);
   T::add_congruence(out, x, out);
   T::add_outer_congruence(out, x, out);
   { T::congruence(x, x) } -> std::same_as<X>;
@@ -54,6 +56,7 @@ concept BackendSquareMatrix = BackendMatrix<T, X> && requires(const X& x, X& out
   { T::is_positive_definite(x) } -> std::convertible_to<MaskOf<typename T::Scalar>>;
   { T::solve(x, x) } -> std::same_as<X>;
   { T::solve_spd(x, x) } -> std::same_as<X>;
+  T::solve_both(x, out, out);
 };
 
 }  // namespace detail

@@ -254,23 +254,42 @@ struct EigenBackend {
       z.noalias() = x * y;
     }
   }
+  /// S += X' Y for square matrices of which S and X' Y are symmetric; half of the product is saved where that
+  /// pays.
+  template <class X>
+  static void add_symmetric_product(X& s, const X& x, const X& y) {
+    if constexpr (is_pack<Scalar>) {
+      pack_product<true, true, X::RowsAtCompileTime>(column_major(x).transpose(), column_major(y), x.rows(),
+                                                     s);
+    } else if (has_cheap_halves(s)) {
+      s.template triangularView<Eigen::Lower>() += x.transpose() * y;
+      s.template triangularView<Eigen::StrictlyUpper>() = s.transpose();
+    } else {
+      s.noalias() += x.transpose() * y;
+    }
+  }
+  /// S += X Y'; see above.
+  template <class X>
+  static void add_symmetric_outer_product(X& s, const X& x, const X& y) {
+    if constexpr (is_pack<Scalar>) {
+      pack_product<true, true, X::ColsAtCompileTime>(column_major(x), column_major(y).transpose(), x.cols(),
+                                                     s);
+    } else if (has_cheap_halves(s)) {
+      s.template triangularView<Eigen::Lower>() += x * y.transpose();
+      s.template triangularView<Eigen::StrictlyUpper>() = s.transpose();
+    } else {
+      s.noalias() += x * y.transpose();
+    }
+  }
   /// S += X' S X for symmetric S and square X, symmetric up to rounding; half of the second product is saved
   /// where that pays. `work` is overwritten.
   template <class X>
   static void add_congruence(X& s, const X& x, X& work) {
     if constexpr (is_small_pack<X>) {
       detail::add_small_congruence<X::RowsAtCompileTime>(column_major(x), mutable_column_major(s));
-      return;
-    }
-    multiply(s, x, work);
-    if constexpr (is_pack<Scalar>) {
-      pack_product<true, true, X::RowsAtCompileTime>(column_major(x).transpose(), column_major(work),
-                                                     x.rows(), s);
-    } else if (has_cheap_halves(s)) {
-      s.template triangularView<Eigen::Lower>() += x.transpose() * work;
-      s.template triangularView<Eigen::StrictlyUpper>() = s.transpose();
     } else {
-      s.noalias() += x.transpose() * work;
+      multiply(s, x, work);
+      add_symmetric_product(s, x, work);
     }
   }
   /// S += X S X'; see `add_congruence`.
@@ -279,17 +298,9 @@ struct EigenBackend {
     if constexpr (is_small_pack<X>) {
       detail::add_small_congruence<X::RowsAtCompileTime>(column_major(x).transpose(),
                                                          mutable_column_major(s));
-      return;
-    }
-    multiply(x, s, work);
-    if constexpr (is_pack<Scalar>) {
-      pack_product<true, true, X::ColsAtCompileTime>(column_major(work), column_major(x).transpose(),
-                                                     x.cols(), s);
-    } else if (has_cheap_halves(s)) {
-      s.template triangularView<Eigen::Lower>() += work * x.transpose();
-      s.template triangularView<Eigen::StrictlyUpper>() = s.transpose();
     } else {
-      s.noalias() += work * x.transpose();
+      multiply(x, s, work);
+      add_symmetric_outer_product(s, work, x);
     }
   }
   /// (X + X')/2.
@@ -360,6 +371,23 @@ struct EigenBackend {
       return solution;
     } else {
       return x.partialPivLu().solve(y);
+    }
+  }
+  /// Overwrites the square Y and Z with X^-1 Y and X^-1 Z; one factorisation serves both. Somewhat less
+  /// accurate than `solve` for large X.
+  template <class X>
+  static void solve_both(const X& x, X& y, X& z) {
+    constexpr Index small = 8;
+    if constexpr (is_pack<Scalar> || (X::RowsAtCompileTime > 0 && X::RowsAtCompileTime <= small)) {
+      X factors = x;
+      detail::eliminate(factors, y, z);
+    } else {
+      // Two products cost less than the triangular solves of another right-hand side.
+      const X inverse = x.partialPivLu().inverse();
+      const X first = inverse * y;
+      const X second = inverse * z;
+      y = first;
+      z = second;
     }
   }
   /// X^-1 Y for symmetric positive definite X, by Cholesky factorisation.
@@ -442,7 +470,5 @@ struct EigenBackend {
                                           mutable_column_major(result));
   }
 };
-
-static_assert(DecomposingBackend<EigenBackend<double>>);
 
 }  // namespace metalqr::inline METALQR_ABI

@@ -9,42 +9,52 @@
 
 namespace metalqr::inline METALQR_ABI::detail {
 
-/// Overwrites Y with X^-1 Y by Gaussian elimination with partial pivoting in each lane by itself; X is
-/// overwritten. Entries are not finite where X is singular.
-template <class X, class Y>
-void eliminate(X& x, Y& y) {
+/// Overwrites each Y with X^-1 Y by Gaussian elimination with partial pivoting, for packs in each lane by
+/// itself; X is overwritten. Entries are not finite where X is singular. Works down columns, which are
+/// contiguous.
+template <class X, class... Y>
+void eliminate(X& x, Y&... y) {
   using std::abs;
-  using Pack = typename X::Scalar;
-  using Lane = LaneTraits<Pack>;
+  using Scalar = typename X::Scalar;
+  using Lane = LaneTraits<Scalar>;
   const Index n = x.rows();
-  const Index cols = y.cols();
   for (Index k = 0; k < n; ++k) {
     for (Index i = k + 1; i < n; ++i) {
       const auto larger = abs(x(i, k)) > abs(x(k, k));
       if (!Lane::any(larger)) continue;
-      const auto exchange = [&larger](Pack& upper, Pack& lower) {
-        const Pack old = upper;
-        upper = Lane::select(larger, lower, old);
-        lower = Lane::select(larger, old, lower);
+      const auto exchange = [&larger, k, i](auto& matrix, Index first) {
+        for (Index j = first; j < matrix.cols(); ++j) {
+          const Scalar upper = matrix(k, j);
+          const Scalar lower = matrix(i, j);
+          matrix(k, j) = Lane::select(larger, lower, upper);
+          matrix(i, j) = Lane::select(larger, upper, lower);
+        }
       };
-      for (Index j = k; j < n; ++j) exchange(x(k, j), x(i, j));
-      for (Index j = 0; j < cols; ++j) exchange(y(k, j), y(i, j));
+      exchange(x, k);
+      (exchange(y, 0), ...);
     }
-    const Pack inverse = Pack(1) / x(k, k);
-    for (Index i = k + 1; i < n; ++i) {
-      const Pack factor = x(i, k) * inverse;
-      for (Index j = k + 1; j < n; ++j) x(i, j) = x(i, j) - factor * x(k, j);
-      for (Index j = 0; j < cols; ++j) y(i, j) = y(i, j) - factor * y(k, j);
-    }
+    const Scalar inverse = Scalar(1) / x(k, k);
     x(k, k) = inverse;
+    for (Index i = k + 1; i < n; ++i) x(i, k) = x(i, k) * inverse;
+    const auto subtract = [&x, k, n](auto& matrix, Index first) {
+      for (Index j = first; j < matrix.cols(); ++j) {
+        const Scalar pivot = matrix(k, j);
+        for (Index i = k + 1; i < n; ++i) matrix(i, j) = matrix(i, j) - x(i, k) * pivot;
+      }
+    };
+    subtract(x, k + 1);
+    (subtract(y, 0), ...);
   }
-  for (Index k = n; k-- > 0;) {
-    for (Index j = 0; j < cols; ++j) {
-      Pack sum = y(k, j);
-      for (Index i = k + 1; i < n; ++i) sum = sum - x(k, i) * y(i, j);
-      y(k, j) = sum * x(k, k);
+  const auto back_substitute = [&x, n](auto& matrix) {
+    for (Index j = 0; j < matrix.cols(); ++j) {
+      for (Index k = n; k-- > 0;) {
+        const Scalar value = matrix(k, j) * x(k, k);
+        matrix(k, j) = value;
+        for (Index i = 0; i < k; ++i) matrix(i, j) = matrix(i, j) - x(i, k) * value;
+      }
     }
-  }
+  };
+  (back_substitute(y), ...);
 }
 
 /// Overwrites the lower triangle of the symmetric matrix X with the Cholesky factor L of X = L L', its

@@ -184,8 +184,9 @@ LyapunovSolution<Backend> solve_lyapunov(const std::type_identity_t<typename Bac
   detail::require_finite<Backend>(Q, "Q");
   PowerReport<typename Backend::Scalar> report;
   LyapunovSolution<Backend> solution{.value = detail::doubling_sum<Backend>(Q, [&](const auto& add) {
-                                       report = detail::settled<Backend>(visit_powers<Backend>(F, add), F);
+                                       report = visit_powers<Backend>(F, add);
                                      })};
+  report = detail::settled<Backend>(report, F, solution.value);
   solution.iterations = report.doublings;
   solution.status = report.status();
   if (solution.status == Status::converged && !Backend::is_finite(solution.value)) {

@@ -119,9 +119,14 @@ struct RiccatiAttempt {
 template <MatrixBackend Backend>
 RiccatiAttempt<Backend> attempt_riccati(RiccatiProblem<Backend> problem, RiccatiProblem<Backend> start,
                                         bool same, const RiccatiOptions& options) {
-  using Lane = LaneTraits<typename Backend::Scalar>;
+  using std::sqrt;
+  using Scalar = typename Backend::Scalar;
+  using Lane = LaneTraits<Scalar>;
   const typename Backend::StateMatrix G = start.control_weight();
-  auto doubled = riccati_doubling<Backend>(start.A, G, start.Q, options.max_doublings);
+  // Beyond a few states rounding leaves the last digits to Newton's method, which squares the error.
+  const bool needs_newton = !same || Backend::rows(start.A) > 8;
+  const Scalar tolerance = needs_newton ? Scalar(sqrt(Backend::epsilon())) : Backend::epsilon();
+  auto doubled = riccati_doubling<Backend>(start.A, G, start.Q, options.max_doublings, tolerance);
   RiccatiAttempt<Backend> attempt{.newton = {.P = start.Q, .K = Backend::transpose(start.B)},
                                   .scales = unit_scales<Backend>(Backend::rows(start.A)),
                                   .doublings = doubled.iterations};
@@ -133,14 +138,17 @@ RiccatiAttempt<Backend> attempt_riccati(RiccatiProblem<Backend> problem, Riccati
   scale_entries<Backend>(doubled.H, attempt.scales, attempt.scales);
   problem.scale(attempt.scales);
   if (same) {
-    attempt.newton =
-        riccati_newton<Backend>(problem, doubled.H, problem.gain(doubled.H), options.max_newton_steps);
+    const MaskOf<Scalar> solved =
+        doubled.converged && attempt.found && MaskOf<Scalar>(!needs_newton) &&
+        doubled.iterations < Lane::number(SettledRadius<Backend>::marginal_doublings());
+    attempt.newton = riccati_newton<Backend>(problem, doubled.H, problem.gain(doubled.H),
+                                             options.max_newton_steps, solved);
   } else {
     start.scale(attempt.scales);
     attempt.newton = riccati_newton<Backend>(problem, Backend::zero_like(doubled.H), start.gain(doubled.H),
-                                             options.max_newton_steps);
+                                             options.max_newton_steps, MaskOf<Scalar>(false));
   }
-  attempt.found = attempt.found && attempt.newton.steps > typename Backend::Scalar(0);
+  attempt.found = attempt.found && (attempt.newton.converged || attempt.newton.steps > Scalar(0));
   return attempt;
 }
 
@@ -204,9 +212,10 @@ RiccatiSolution<Backend> solve_checked_dare(const RiccatiProblem<Backend>& origi
   if (!attempt.found) {
     // A plant that is stable by itself needs no gain to start from.
     attempt.scales = unit_scales<Backend>(Backend::rows(problem.A));
-    attempt.newton = riccati_newton<Backend>(
-        problem, Backend::zero_like(problem.Q),
-        Backend::zero_gain(Backend::cols(problem.B), Backend::rows(problem.A)), options.max_newton_steps);
+    attempt.newton =
+        riccati_newton<Backend>(problem, Backend::zero_like(problem.Q),
+                                Backend::zero_gain(Backend::cols(problem.B), Backend::rows(problem.A)),
+                                options.max_newton_steps, false);
     attempt.found = attempt.newton.steps > Scalar(0);
   }
   if (!attempt.found) {

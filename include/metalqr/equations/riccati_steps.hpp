@@ -4,6 +4,7 @@
 /// The two iterations behind `solve_dare`: structured doubling and Newton-Kleinman steps.
 
 #include <cmath>
+#include <type_traits>
 #include <utility>
 
 #include <metalqr/core/backend.hpp>
@@ -111,11 +112,12 @@ struct RiccatiDoubling {
 /// Structure-preserving doubling for X = Q + A'X(I + GX)^-1 A (Chu, Fan, Lin, Wang, "Structure-preserving
 /// algorithms for periodic discrete-time algebraic Riccati equations", Int. J. Control 77, 2004): A_k tends
 /// to zero as the 2^k-th power of the closed loop exactly when X is the stabilising solution, which is what
-/// convergence is judged on. About 8 products and two solves a step. A lane that has ended goes on with A =
-/// 0, which changes nothing.
+/// convergence is judged on: |A_k|_F^2 <= `tolerance`, which is the relative error that is left. About 7
+/// products and two solves a step. A lane that has ended goes on with A = 0, which changes nothing.
 template <MatrixBackend Backend>
 RiccatiDoubling<Backend> riccati_doubling(typename Backend::StateMatrix A, typename Backend::StateMatrix G,
-                                          typename Backend::StateMatrix Q, int max_doublings) {
+                                          typename Backend::StateMatrix Q, int max_doublings,
+                                          typename Backend::Scalar tolerance = Backend::epsilon()) {
   using Scalar = typename Backend::Scalar;
   using Lane = LaneTraits<Scalar>;
   using StateMatrix = typename Backend::StateMatrix;
@@ -128,17 +130,22 @@ RiccatiDoubling<Backend> riccati_doubling(typename Backend::StateMatrix A, typen
   for (int doublings = 0;; ++doublings) {
     const Scalar squared = Backend::inner(A, A);
     const MaskOf<Scalar> finite = squared < Lane::infinity() && Backend::is_finite(H);
-    result.converged = result.converged || (!ended && finite && squared <= Backend::epsilon());
+    result.converged = result.converged || (!ended && finite && squared <= tolerance);
     ended = ended || !finite || result.converged;
     if (Lane::all(ended) || doublings == max_doublings) return result;
     if (Lane::any(ended)) clear_lanes<Backend>(ended, A);
     result.iterations = Lane::select(ended, result.iterations, result.iterations + Scalar(1));
-    const StateMatrix W = identity + Backend::product(G, H);
-    const StateMatrix WA = Backend::solve(W, A);
-    const StateMatrix WG = Backend::solve(W, G);
+    Backend::multiply(G, H, work);
+    const StateMatrix W = identity + work;
+    StateMatrix WA = A;
+    StateMatrix WG = G;
+    Backend::solve_both(W, WA, WG);
     Backend::multiply(H, WA, work);
-    H += Backend::symmetrised(Backend::transpose_product(A, work));
-    G += Backend::symmetrised(Backend::outer_congruence(A, WG));
+    Backend::add_symmetric_product(H, A, work);
+    H = Backend::symmetrised(H);
+    Backend::multiply(A, WG, work);
+    Backend::add_symmetric_outer_product(G, work, A);
+    G = Backend::symmetrised(G);
     Backend::multiply(A, WA, work);
     std::swap(A, work);
   }
@@ -214,9 +221,12 @@ class SettledRadius {
 /// decrease to the stabilising solution; where there is none, because the pencil has eigenvalues on the unit
 /// circle, the distance of the closed loop to the limit halves each step: near the limit an answer is
 /// accepted only if that distance has settled.
+/// @param solved where P is believed to be the solution, and not near the limit: no step is done if its
+/// residual is at rounding level and it proves A - BK stable.
 template <MatrixBackend Backend>
 RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, typename Backend::StateMatrix P,
-                                      typename Backend::Gain K, int max_steps) {
+                                      typename Backend::Gain K, int max_steps,
+                                      const std::type_identity_t<MaskOf<typename Backend::Scalar>>& solved) {
   using std::sqrt;
   using Scalar = typename Backend::Scalar;
   using Lane = LaneTraits<Scalar>;
@@ -229,8 +239,17 @@ RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, ty
   RiccatiNewton<Backend> best{.P = P, .K = K};
   best.residual = Lane::infinity();
   best.converged = best.inconclusive = Scalar(1) < Scalar(0);
-  StateMatrix work = P;
-  Mask active = Scalar(0) < Scalar(1);
+  const Scalar tiny = Scalar(2) * Backend::epsilon();
+  if (Lane::any(solved)) {
+    best.residual = problem.residual(P, K);
+    best.converged = solved && best.residual <= tiny;
+    if (Lane::any(best.converged)) {
+      best.converged = best.converged && is_stable_by<Backend>(P, problem.closed_loop(K));
+    }
+    best.residual = Lane::select(best.converged, best.residual, Lane::infinity());
+  }
+  StateMatrix work;
+  Mask active = !best.converged;
   for (int step = 0; step < max_steps && Lane::any(active); ++step) {
     const StateMatrix F = problem.closed_loop(K);
     StateMatrix correction = problem.stage_cost(K) + Backend::congruence(F, P) - P;
@@ -251,8 +270,7 @@ RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, ty
     best.residual = Lane::select(better, residual, best.residual);
     copy_lanes<Backend>(better, P, best.P);
     copy_lanes<Backend>(better, K, best.K);
-    Mask done =
-        stable && residual < Lane::infinity() && (stalled || residual <= Scalar(2) * Backend::epsilon());
+    Mask done = stable && residual < Lane::infinity() && (stalled || residual <= tiny);
     if constexpr (!is_pack<Scalar>) {
       const bool near = report.doublings >= marginal;
       done = distance.accepts(
@@ -261,8 +279,7 @@ RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, ty
     }
     if (Lane::any(done)) {
       const StateMatrix last = problem.closed_loop(best.K);
-      const auto nothing = [](const StateMatrix&) {};
-      const Mask proved = settled<Backend>(visit_powers<Backend>(last, nothing), last).converged();
+      const Mask proved = is_stable_by<Backend>(best.P, last);
       best.converged = best.converged || (done && proved);
       best.inconclusive = best.inconclusive || (done && !proved);
     }

@@ -94,23 +94,26 @@ namespace detail {
 /// a Cholesky factorisation after their diagonals are lowered by a bound on the rounding errors of computing
 /// and factorising them (Rump, "Verification of positive definiteness", BIT 46, 2006).
 template <MatrixBackend Backend>
-bool is_lyapunov_certificate(const typename Backend::StateMatrix& F, const typename Backend::StateMatrix& X) {
+MaskOf<typename Backend::Scalar> is_lyapunov_certificate(const typename Backend::StateMatrix& F,
+                                                         const typename Backend::StateMatrix& X) {
   using std::abs;
   using Scalar = typename Backend::Scalar;
   using StateMatrix = typename Backend::StateMatrix;
   const StateMatrix decrease = X - Backend::congruence(F, X);
-  if (!Backend::is_finite(X) || !Backend::is_finite(decrease)) return false;
-  const Scalar n = static_cast<Scalar>(static_cast<double>(Backend::rows(F)));
+  const Scalar n = LaneTraits<Scalar>::number(static_cast<double>(Backend::rows(F)));
   const Scalar unit = Scalar(2) * (n + Scalar(4)) * Backend::epsilon();
   const Scalar size = Backend::norm(F);
   const Scalar product_error = unit * (size * size + Scalar(1)) * Backend::norm(X);
   const Scalar decrease_error = product_error + unit * abs(Backend::trace(decrease));
   const Scalar own_error = unit * abs(Backend::trace(X));
-  const StateMatrix identity = Backend::identity_like(F);
-  const StateMatrix lowered_decrease = Backend::symmetrised(decrease) - decrease_error * identity;
-  const StateMatrix lowered = X - own_error * identity;
-  return Backend::is_finite(lowered_decrease) && Backend::is_positive_definite(lowered_decrease) &&
-         Backend::is_positive_definite(lowered);
+  StateMatrix lowered_decrease = Backend::symmetrised(decrease);
+  StateMatrix lowered = X;
+  for (Index i = 0; i < Backend::rows(F); ++i) {
+    lowered_decrease(i, i) = lowered_decrease(i, i) - decrease_error;
+    lowered(i, i) = lowered(i, i) - own_error;
+  }
+  return Backend::is_finite(lowered) && Backend::is_finite(lowered_decrease) &&
+         Backend::is_positive_definite(lowered_decrease) && Backend::is_positive_definite(lowered);
 }
 
 }  // namespace detail
@@ -163,6 +166,29 @@ PowerReport<typename Backend::Scalar> settled(PowerReport<typename Backend::Scal
     report.proved = is_stable<Backend>(F);
   }
   return report;
+}
+
+/// The same, after trying whether X, which is symmetric up to rounding, is a Lyapunov function of F.
+template <MatrixBackend Backend>
+PowerReport<typename Backend::Scalar> settled(PowerReport<typename Backend::Scalar> report,
+                                              const typename Backend::StateMatrix& F,
+                                              const typename Backend::StateMatrix& X) {
+  if (!LaneTraits<typename Backend::Scalar>::any(report.open())) return report;
+  const auto certified = is_lyapunov_certificate<Backend>(F, Backend::symmetrised(X));
+  report.proved = report.proved || (report.open() && certified);
+  return settled<Backend>(report, F);
+}
+
+/// Whether rho(F) < 1 is proved, for packs in each lane: by the symmetric X if it is a Lyapunov function of
+/// F, else as in `is_stable`.
+template <MatrixBackend Backend>
+MaskOf<typename Backend::Scalar> is_stable_by(const typename Backend::StateMatrix& X,
+                                              const typename Backend::StateMatrix& F) {
+  using Lane = LaneTraits<typename Backend::Scalar>;
+  const auto certified = is_lyapunov_certificate<Backend>(F, X);
+  if (Lane::all(certified)) return certified;
+  const auto nothing = [](const typename Backend::StateMatrix&) {};
+  return certified || settled<Backend>(visit_powers<Backend>(F, nothing), F).converged();
 }
 
 }  // namespace detail

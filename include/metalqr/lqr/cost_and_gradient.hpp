@@ -34,7 +34,7 @@ CostAndGradient<Backend> cost_and_gradient(const Task<Backend>& task,
     Backend::add_congruence(P, power, work);
     Backend::add_outer_congruence(Sigma, power, work);
   };
-  const auto report = detail::settled<Backend>(visit_powers<Backend>(F, add), F);
+  const auto report = detail::settled<Backend>(visit_powers<Backend>(F, add), F, P);
   const Scalar value = Backend::inner(P, task.Sigma0());
   const Gain BP = Backend::transpose_product(task.B(), P);
   const Gain gradient = Scalar(2) * Backend::product(detail::policy_error(task, K, F, BP), Sigma);

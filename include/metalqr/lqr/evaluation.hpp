@@ -64,9 +64,8 @@ typename Backend::Scalar cost(const Task<Backend>& task,
   const StateMatrix F = closed_loop(task, K);
   StateMatrix P = stage_cost(task, K);
   StateMatrix work;
-  const auto report = detail::settled<Backend>(
-      visit_powers<Backend>(F, [&](const StateMatrix& power) { Backend::add_congruence(P, power, work); }),
-      F);
+  const auto add = [&](const StateMatrix& power) { Backend::add_congruence(P, power, work); };
+  const auto report = detail::settled<Backend>(visit_powers<Backend>(F, add), F, P);
   const Scalar value = Backend::inner(P, S);
   // The comparison is false for a NaN as well.
   return Lane::select(report.converged() && value < Lane::infinity(), value, Lane::infinity());
