@@ -17,9 +17,9 @@
 #include <metalqr/core/status.hpp>
 #include <metalqr/lqr/evaluation.hpp>
 #include <metalqr/lqr/optimal_gain.hpp>
+#include <metalqr/lqr/task_list.hpp>
 #include <metalqr/systems/gauss_newton.hpp>
 #include <metalqr/systems/maml_objective.hpp>
-#include <metalqr/lqr/task_list.hpp>
 
 namespace metalqr::inline METALQR_ABI::systems {
 
