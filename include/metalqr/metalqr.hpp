@@ -6,6 +6,9 @@
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
 #include <metalqr/core/eigen.hpp>
+#include <metalqr/core/eigen_matrix.hpp>
+#include <metalqr/core/eigen_products.hpp>
+#include <metalqr/core/eigen_solutions.hpp>
 #include <metalqr/core/error.hpp>
 #include <metalqr/core/index.hpp>
 #include <metalqr/core/lane_matrix.hpp>

@@ -1,0 +1,56 @@
+#pragma once
+
+/// @file
+/// Matrices of Eigen, of plain numbers and of packs.
+
+#include <Eigen/Core>
+
+#include <metalqr/core/lanes.hpp>
+
+static_assert(EIGEN_VERSION_AT_LEAST(3, 4, 0), "metalqr needs Eigen 3.4 or newer");
+
+#ifdef METALQR_LANES
+/// A pack is a number to Eigen.
+template <class T, class Instructions>
+struct Eigen::NumTraits<xsimd::batch<T, Instructions>>
+    : Eigen::GenericNumTraits<xsimd::batch<T, Instructions>> {
+  using Pack = xsimd::batch<T, Instructions>;
+  using Real = Pack;
+  using NonInteger = Pack;
+  using Nested = Pack;
+  using Literal = Pack;
+  enum {
+    IsComplex = 0,
+    IsInteger = 0,
+    IsSigned = 1,
+    RequireInitialization = 0,
+    ReadCost = 1,
+    AddCost = 1,
+    MulCost = 1
+  };
+  static Pack epsilon() { return Pack(Eigen::NumTraits<T>::epsilon()); }
+  static Pack dummy_precision() { return Pack(Eigen::NumTraits<T>::dummy_precision()); }
+};
+#endif
+
+namespace metalqr::inline METALQR_ABI {
+
+/// Size that is known at run time only.
+inline constexpr int dynamic = Eigen::Dynamic;
+
+namespace detail {
+
+/// A dense matrix; no larger than MaxRows x MaxCols, in storage of its own, where these are given for sizes
+/// known at run time.
+template <class Scalar, int Rows, int Cols, int MaxRows = Rows, int MaxCols = Cols>
+using EigenMatrix =
+    Eigen::Matrix<Scalar, Rows, Cols, Rows == 1 && Cols != 1 ? Eigen::RowMajor : Eigen::ColMajor, MaxRows,
+                  MaxCols>;
+
+constexpr int bounded(int size) {
+  return size == dynamic ? static_cast<int>(most_lane_states) : size;
+}
+
+}  // namespace detail
+
+}  // namespace metalqr::inline METALQR_ABI
