@@ -31,12 +31,12 @@ inline Scalar multiply_add(const Scalar& x, const Scalar& y, const Scalar& z) {
 template <class Pack>
 inline Pack inner_product(const Pack* x, const Pack* y, Index size) {
   Pack sums[4] = {Pack(0), Pack(0), Pack(0), Pack(0)};
-  Index i = 0;
-  for (; i + 4 <= size; i += 4) {
+  const Index whole = size / 4 * 4;
+  for (Index i = 0; i < whole; i += 4) {
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) sums[k] = multiply_add(x[i + k], y[i + k], sums[k]);
   }
-  for (; i < size; ++i) sums[0] = multiply_add(x[i], y[i], sums[0]);
+  for (Index i = whole; i < size; ++i) sums[0] = multiply_add(x[i], y[i], sums[0]);
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 

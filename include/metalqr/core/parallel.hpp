@@ -23,6 +23,10 @@ void parallel_for(Index count, const Body& body, [[maybe_unused]] int threads = 
   constexpr int most_threads = 256;
   if (threads > most_threads) threads = most_threads;
   if (threads > count) threads = static_cast<int>(count);
+  if (threads == 1 || count <= 1) {
+    for (Index i = 0; i < count; ++i) body(i);
+    return;
+  }
   std::exception_ptr error;
   Index failed = std::numeric_limits<Index>::max();
   const auto guarded = [&](Index i) {
@@ -37,10 +41,10 @@ void parallel_for(Index count, const Body& body, [[maybe_unused]] int threads = 
     }
   };
   if (threads > 0) {
-#pragma omp parallel for schedule(static) num_threads(threads) if (count > 1)
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (Index i = 0; i < count; ++i) guarded(i);
   } else {
-#pragma omp parallel for schedule(static) if (count > 1)
+#pragma omp parallel for schedule(static)
     for (Index i = 0; i < count; ++i) guarded(i);
   }
   if (error) std::rethrow_exception(error);
