@@ -113,7 +113,8 @@ struct RiccatiDoubling {
 /// algorithms for periodic discrete-time algebraic Riccati equations", Int. J. Control 77, 2004): A_k tends
 /// to zero as the 2^k-th power of the closed loop exactly when X is the stabilising solution, which is what
 /// convergence is judged on: |A_k|_F^2 <= `tolerance`, which is the relative error that is left. About 7
-/// products and two solves a step. A lane that has ended goes on with A = 0, which changes nothing.
+/// products and two solves a step. A lane that has ended goes on with A = 0, which changes nothing, and with
+/// G = 0, since I + GH might be singular to rounding.
 template <MatrixBackend Backend>
 RiccatiDoubling<Backend> riccati_doubling(typename Backend::StateMatrix A, typename Backend::StateMatrix G,
                                           typename Backend::StateMatrix Q, int max_doublings,
@@ -133,7 +134,10 @@ RiccatiDoubling<Backend> riccati_doubling(typename Backend::StateMatrix A, typen
     result.converged = result.converged || (!ended && finite && squared <= tolerance);
     ended = ended || !finite || result.converged;
     if (Lane::all(ended) || doublings == max_doublings) return result;
-    if (Lane::any(ended)) clear_lanes<Backend>(ended, A);
+    if (Lane::any(ended)) {
+      clear_lanes<Backend>(ended, A);
+      clear_lanes<Backend>(ended, G);
+    }
     result.iterations = Lane::select(ended, result.iterations, result.iterations + Scalar(1));
     Backend::multiply(G, H, work);
     const StateMatrix W = identity + work;
