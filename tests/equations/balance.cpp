@@ -1,7 +1,10 @@
 #include <metalqr/equations/balance.hpp>
 
 #include <cmath>
+#include <limits>
+#include <vector>
 
+#include "lane_support.hpp"
 #include "support.hpp"
 
 namespace {
@@ -29,6 +32,29 @@ double magnitude(const Matrix& A, const Matrix& G, const Matrix& Q) {
 bool is_power_of_two(double value) {
   int exponent = 0;
   return std::frexp(value, &exponent) == 0.5;
+}
+
+/// The matrix of a pack's lane in every lane.
+std::vector<test::Dense> everywhere(const std::vector<test::Dense>& lanes, Index lane) {
+  return std::vector<test::Dense>(lanes.size(), lanes[static_cast<std::size_t>(lane)]);
+}
+
+/// A matrix for each lane in units of its own; the first lanes hold zeros, an infinity, a NaN.
+template <class Scalar>
+std::vector<test::Dense> in_odd_units(Index n, Index odd, metalqr::Stream& stream) {
+  auto lanes = test::for_lanes<Scalar>([&] {
+    test::Dense x = test::random_semidefinite(n, 1 + n / 2, stream);
+    for (Index i = 0; i < n; ++i) {
+      const long double unit = std::pow(10.0L, stream.uniform(-8, 8));
+      for (Index j = 0; j < n; ++j) x(i, j) *= unit, x(j, i) *= unit;
+    }
+    return x;
+  });
+  test::Dense& unusual = lanes[static_cast<std::size_t>(odd) % lanes.size()];
+  if (odd % 4 == 0) unusual = test::Dense(n, n);
+  if (odd % 4 == 1) unusual(0, n - 1) = std::numeric_limits<double>::infinity();
+  if (odd % 4 == 2) unusual(n - 1, 0) = std::numeric_limits<double>::quiet_NaN();
+  return lanes;
 }
 
 }  // namespace
@@ -96,4 +122,37 @@ TEST_CASE("unit diagonal scales bring each diagonal entry between one half and t
   CHECK((P(1, 1) >= 0.5 && P(1, 1) <= 2));
   CHECK(scales(2) == 1);
   CHECK(scales(3) == 1);
+}
+
+TEMPLATE_LIST_TEST_CASE("the scales of a lane are those that it has alone", "", test::LaneScalars) {
+  using Lanes = metalqr::EigenBackend<TestType, metalqr::dynamic, metalqr::dynamic, 16, 16>;
+  using StateMatrix = typename Lanes::StateMatrix;
+  metalqr::Stream stream = test::stream(71);
+  for (int sample = 0; sample < 60; ++sample) {
+    const Index n = 1 + sample % 9;
+    const auto A = in_odd_units<TestType>(n, sample, stream);
+    const auto G = in_odd_units<TestType>(n, sample / 2, stream);
+    const auto Q = in_odd_units<TestType>(n, sample / 3, stream);
+    const StateMatrix zero = Lanes::zero_state_matrix(n);
+    const auto scales = balancing_scales<Lanes>(test::filled_lanes(zero, A), test::filled_lanes(zero, G),
+                                                test::filled_lanes(zero, Q));
+    const auto unit_diagonal = unit_diagonal_scales<Lanes>(test::filled_lanes(zero, Q));
+    for (Index lane = 0; lane < test::width<TestType>; ++lane) {
+      CAPTURE(sample, lane);
+      const auto packed = [&](const std::vector<test::Dense>& lanes) {
+        return test::filled_lanes(zero, everywhere(lanes, lane));
+      };
+      const auto alone = balancing_scales<Lanes>(packed(A), packed(G), packed(Q));
+      const test::Dense own = test::lane_of(scales, lane);
+      CHECK(own.entries == test::lane_of(alone, lane).entries);
+      for (const long double scale : own.entries) CHECK(is_power_of_two(static_cast<double>(scale)));
+      CHECK(test::lane_of(unit_diagonal, lane).entries ==
+            test::lane_of(unit_diagonal_scales<Lanes>(packed(Q)), lane).entries);
+      // Nothing is rounded here, so that packs and plain numbers agree.
+      using Plain = metalqr::EigenBackend<test::ValueOf<TestType>>;
+      const auto plain =
+          unit_diagonal_scales<Plain>(test::state_matrix<Plain>(Q[static_cast<std::size_t>(lane)]));
+      CHECK(test::lane_of(unit_diagonal, lane).entries == test::dense<Plain>(plain).entries);
+    }
+  }
 }
