@@ -1,7 +1,9 @@
 #include <metalqr/equations/spectral.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "reference.hpp"
 #include "support.hpp"
@@ -13,6 +15,8 @@ using metalqr::is_stable;
 using metalqr::spectral_radius;
 using metalqr::Status;
 using metalqr::visit_powers;
+using metalqr::detail::is_stable_by;
+using metalqr::detail::settled;
 using test::Backend;
 using test::Dense;
 using test::Index;
@@ -36,6 +40,28 @@ Dense jordan_block(Index n, double value) {
     if (i + 1 < n) x(i, i + 1) = 1;
   }
   return x;
+}
+
+/// An n x n matrix of doubles with an eigenvalue of exactly rho, a number of few bits, and none larger: by an
+/// integer similarity transform.
+Dense with_exact_radius(Index n, double rho, metalqr::Stream& stream) {
+  Dense L = test::identity(n);
+  for (Index i = 0; i < n; ++i) {
+    for (Index j = 0; j < i; ++j) L(i, j) = std::floor(stream.uniform(-2, 3));
+  }
+  Dense T(n, n);
+  for (Index i = 0; i < n; ++i) {
+    T(i, i) = i == 2 ? rho : 0.25 * static_cast<double>(std::min(i, Index{2}));
+    for (Index j = i + 1; j < n; ++j) T(i, j) = std::floor(stream.uniform(-3, 4));
+  }
+  return L * T * test::solve(L, test::identity(n));
+}
+
+/// What powers report that have vanished without a proof.
+metalqr::PowerReport<double> open_report() {
+  metalqr::PowerReport<double> report;
+  report.vanished = true;
+  return report;
 }
 
 Dense rotation(double radius, double angle) {
@@ -195,6 +221,116 @@ TEST_CASE("instability is never taken for stability, however near the limit") {
     }
   }
   CHECK(trials == 200);
+}
+
+TEST_CASE("no Lyapunov function, offered or not, proves an unstable matrix stable") {
+  // The matrices of this family have an eigenvalue of exactly rho.
+  int trials = 0;
+  for (const double rho : {1.0, 1 + 0x1p-30, 1 + 0x1p-20, 1 + 0x1p-10, 1.5, 1024.0}) {
+    for (int sample = 0; sample < 60; ++sample) {
+      CAPTURE(rho, sample);
+      auto stream = test::stream(6, static_cast<std::uint64_t>(sample));
+      const Dense F = with_exact_radius(4, rho, stream);
+      const Dense near = with_exact_radius(4, 0.75, stream);
+      // What a stable neighbour's Lyapunov function is, and what this matrix would have if it were smaller.
+      std::vector<Dense> hints{test::random_matrix(4, 4, stream),
+                               test::random_definite(4, stream),
+                               test::random_semidefinite(4, 2, stream),
+                               -1 * test::random_definite(4, stream),
+                               test::identity(4),
+                               Dense(4, 4),
+                               test::lyapunov(near, test::identity(4)),
+                               test::lyapunov(0.875L * (1 / rho) * F, test::identity(4)),
+                               test::lyapunov((0.9999999L / rho) * F, test::random_definite(4, stream)),
+                               test::lyapunov((1.0000001L / rho) * F, test::identity(4))};
+      hints.push_back(hints.back());
+      hints.back()(1, 2) = std::numeric_limits<double>::quiet_NaN();
+      hints.push_back(test::identity(4));
+      hints.back()(3, 3) = std::numeric_limits<double>::infinity();
+      for (const Dense& hint : hints) {
+        for (const long double scale : {1.0L, 1e-300L, 1e-170L, 1e-155L, 1e150L, 1e300L}) {
+          const Backend::StateMatrix X = Backend::symmetrised(state_matrix(scale * hint));
+          CHECK_FALSE(is_stable_by<Backend>(X, state_matrix(F)));
+          CHECK_FALSE(settled<Backend>(open_report(), state_matrix(F), state_matrix(scale * hint)).proved);
+          ++trials;
+        }
+      }
+    }
+  }
+  CHECK(trials == 6 * 60 * 12 * 6);
+}
+
+TEST_CASE("a certificate in units so small that its norm underflows proves nothing false") {
+  // Rotations by a right angle in far from orthogonal coordinates: rho = 1, and the exact decrease has a
+  // trace of zero in the coordinates where F is a rotation, so that only rounding can make it positive.
+  auto stream = test::stream(7);
+  for (int sample = 0; sample < 20000; ++sample) {
+    const double a = std::floor(stream.uniform(-2000, 2000));
+    const double b = std::floor(stream.uniform(1, 100));
+    // trace 0 and determinant 1, up to the rounding of the last entry upwards in absolute value.
+    double c = -(1 + a * a) / b;
+    while (-a * a - static_cast<long double>(b) * c < 1) c = std::nextafter(c, -1e300);
+    const Dense F{{a, b}, {c, -a}};
+    // The invariant form of F, moved by rounding errors.
+    Dense X{{-c, a}, {a, b}};
+    for (long double& entry : X.entries) entry *= 1 + 1e-15L * stream.uniform(-1, 1);
+    X(1, 0) = X(0, 1);
+    for (const long double scale : {1.0L, 1e-165L, 1e-200L, 1e-290L, 1e-305L, 1e-316L}) {
+      const bool proved =
+          metalqr::detail::is_lyapunov_certificate<Backend>(state_matrix(F), state_matrix(scale * X));
+      if (proved) {
+        CAPTURE(sample, a, b, scale);
+        FAIL("a matrix of spectral radius one was called stable");
+      }
+    }
+  }
+}
+
+TEST_CASE("the solution of its own equation proves what the powers leave open") {
+  const Dense F = Dense{{0.5, 1e9, 0}, {0, 0.4, 1e9}, {1e-20, 0, 0.3}};
+  const Backend::StateMatrix plain = state_matrix(F);
+  const auto report = visit_powers<Backend>(plain, [](const Backend::StateMatrix&) {});
+  REQUIRE(report.open());
+  // In units in which the off-diagonal entries are about one.
+  const Dense D{{1, 0, 0}, {0, 1e-9, 0}, {0, 0, 1e-18}};
+  const Dense inverse{{1, 0, 0}, {0, 1e9, 0}, {0, 0, 1e18}};
+  const Dense scaled = inverse * F * D;
+  const Dense P = test::lyapunov(scaled, test::identity(3));
+  CHECK(metalqr::detail::is_lyapunov_certificate<Backend>(state_matrix(scaled), state_matrix(P)));
+  CHECK(is_stable_by<Backend>(state_matrix(P), state_matrix(scaled)));
+  CHECK(settled<Backend>(report, plain, state_matrix(inverse * P * inverse)).proved);
+  CHECK(is_stable_by<Backend>(state_matrix(inverse * P * inverse), plain));
+  // A hint that does not help does not hinder.
+  for (const Dense& hint : {test::identity(3), Dense(3, 3), -1 * P}) {
+    CHECK(settled<Backend>(report, plain, state_matrix(hint)).proved);
+    CHECK(is_stable_by<Backend>(state_matrix(hint), plain));
+  }
+}
+
+TEST_CASE("the solution of a Lyapunov equation is a certificate by itself, in any unit of cost") {
+  auto stream = test::stream(8);
+  for (const Index n : {1, 2, 5, 8}) {
+    for (const double rho : {0.0, 0.5, 0.99}) {
+      const Dense F = test::random_with_radius(n, rho, stream);
+      const Dense P = test::lyapunov(F, test::random_definite(n, stream));
+      for (const long double scale : {1.0L, 1e-250L, 1e-160L, 1e160L, 1e250L}) {
+        CAPTURE(n, rho, scale);
+        CHECK(metalqr::detail::is_lyapunov_certificate<Backend>(
+            state_matrix(F), Backend::symmetrised(state_matrix(scale * P))));
+      }
+    }
+  }
+}
+
+TEST_CASE("a hint changes nothing where the powers have decided or not ended") {
+  const Backend::StateMatrix F = state_matrix(0.5L * test::identity(2));
+  const Backend::StateMatrix X = state_matrix(test::identity(2));
+  metalqr::PowerReport<double> report;
+  CHECK_FALSE(settled<Backend>(report, F, X).proved);
+  report.vanished = report.refuted = true;
+  CHECK_FALSE(settled<Backend>(report, F, X).proved);
+  report.refuted = false;
+  CHECK(settled<Backend>(report, F, X).converged());
 }
 
 TEST_CASE("a non-normal matrix with growth of 1e6 is told apart on the two sides of the limit") {

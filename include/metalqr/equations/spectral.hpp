@@ -103,16 +103,18 @@ MaskOf<typename Backend::Scalar> is_lyapunov_certificate(const typename Backend:
   const Scalar n = LaneTraits<Scalar>::number(static_cast<double>(Backend::rows(F)));
   const Scalar unit = Scalar(2) * (n + Scalar(4)) * Backend::epsilon();
   const Scalar size = Backend::norm(F);
-  const Scalar product_error = unit * (size * size + Scalar(1)) * Backend::norm(X);
-  const Scalar decrease_error = product_error + unit * abs(Backend::trace(decrease));
+  // |X|_F is at most the trace of X, which neither overflows nor underflows, if X is positive definite.
   const Scalar own_error = unit * abs(Backend::trace(X));
+  const Scalar product_error = (size * size + Scalar(1)) * own_error;
+  const Scalar decrease_error = product_error + unit * abs(Backend::trace(decrease));
+  const MaskOf<Scalar> exceeds_underflow = own_error * Backend::epsilon() * Backend::epsilon() > Scalar(0);
   StateMatrix lowered_decrease = Backend::symmetrised(decrease);
   StateMatrix lowered = X;
   for (Index i = 0; i < Backend::rows(F); ++i) {
     lowered_decrease(i, i) = lowered_decrease(i, i) - decrease_error;
     lowered(i, i) = lowered(i, i) - own_error;
   }
-  return Backend::is_finite(lowered) && Backend::is_finite(lowered_decrease) &&
+  return exceeds_underflow && Backend::is_finite(lowered) && Backend::is_finite(lowered_decrease) &&
          Backend::is_positive_definite(lowered_decrease) && Backend::is_positive_definite(lowered);
 }
 
