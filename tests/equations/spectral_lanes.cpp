@@ -273,6 +273,72 @@ TEMPLATE_LIST_TEST_CASE("a stable matrix is never refuted and an unstable one ne
   CHECK(static_cast<double>(refuted) >= 0.9 * static_cast<double>(near_normal));
 }
 
+TEMPLATE_LIST_TEST_CASE("what a Lyapunov function proves in a lane is what it proves alone, and is true", "",
+                        Scalars) {
+  using Lane = LaneTraits<TestType>;
+  using Lanes = Bounded<TestType>;
+  metalqr::Stream stream = test::stream(4);
+  const Index n = 3;
+  const auto packed = [n](const std::vector<Dense>& lanes) {
+    return test::filled_lanes(Lanes::zero_state_matrix(n), lanes);
+  };
+  int proved_open_ones = 0;
+  for (int sample = 0; sample < 300; ++sample) {
+    const auto stable = exact_lanes<TestType>(n, 0.5, 0.99, 10, stream);
+    const auto unstable = exact_lanes<TestType>(n, 1.0001, 1.5, 10, stream);
+    std::vector<Dense> F;
+    std::vector<Dense> X;
+    std::vector<bool> is_stable;
+    for (std::size_t l = 0; l < stable.size(); ++l) {
+      is_stable.push_back(stream.uniform(0, 1) < 0.6);
+      F.push_back(is_stable[l] ? stable[l].F : unstable[l].F);
+      Dense hint = test::random_definite(n, stream);
+      // Its own, a neighbour's, or none at all.
+      if (sample % 4 == 0 && is_stable[l]) hint = test::lyapunov(F[l], hint);
+      if (sample % 4 == 1) hint = test::lyapunov(stable[0].F, hint);
+      if (sample % 4 == 2) hint = test::random_matrix(n, n, stream);
+      hint = std::pow(10.0L, sample % 3 == 0 ? stream.uniform(-15, 15) : 0.0) * hint;
+      X.push_back(test::rounded_to<TestType>(0.5L * (hint + transpose(hint))));
+      if (sample % 7 == 3 && l == 0) X[l](0, 0) = std::numeric_limits<double>::quiet_NaN();
+    }
+    if (sample % 5 == 0) {
+      // In units in which the powers grow until they prove nothing; all scales are powers of two.
+      for (Dense& x : F) {
+        for (Index i = 0; i < n; ++i) {
+          for (Index j = 0; j < n; ++j) x(i, j) = std::ldexp(x(i, j), static_cast<int>(15 * (j - i)));
+        }
+      }
+      for (Dense& x : X) {
+        for (Index i = 0; i < n; ++i) {
+          for (Index j = 0; j < n; ++j) x(i, j) = std::ldexp(x(i, j), static_cast<int>(15 * (j + i)));
+        }
+      }
+    }
+    const auto report = powers_of<TestType>(F).report;
+    const auto by = metalqr::detail::is_stable_by<Lanes>(packed(X), packed(F));
+    const auto decided = metalqr::detail::settled<Lanes>(report, packed(F), packed(X));
+    for (Index lane = 0; lane < Lane::count; ++lane) {
+      CAPTURE(sample, lane);
+      const auto l = static_cast<std::size_t>(lane);
+      const auto own_F = everywhere<TestType>(F[l]);
+      const auto own_X = everywhere<TestType>(X[l]);
+      const auto own_report = powers_of<TestType>(own_F).report;
+      CHECK(Lane::test(by, lane) ==
+            Lane::test(metalqr::detail::is_stable_by<Lanes>(packed(own_X), packed(own_F)), lane));
+      const auto own = metalqr::detail::settled<Lanes>(own_report, packed(own_F), packed(own_X));
+      CHECK(Lane::test(decided.proved, lane) == Lane::test(own.proved, lane));
+      if (!is_stable[l]) {
+        CHECK_FALSE(Lane::test(by, lane));
+        CHECK_FALSE(Lane::test(decided.proved, lane));
+      } else if (Lane::test(report.open(), lane) && Lane::test(decided.proved, lane)) {
+        CHECK(Lane::test(by, lane));
+        ++proved_open_ones;
+      }
+    }
+  }
+  CHECK(proved_open_ones >= 10);
+}
+
 TEST_CASE("instability is proved by a trace long before the powers overflow") {
   for (const double rho : {1.05, 1.5, 3.0}) {
     const auto visited = powers_of<double>({diagonal(rho, 4)});
