@@ -49,8 +49,7 @@ TEST_CASE("Newton-Kleinman steps reach the stabilising solution from any stabili
   for (const double a : {0.5, 1.7, -3.0}) {
     for (const double closed_loop : {-0.95, 0.0, 0.6, 0.999}) {
       const auto problem = scalar_problem(a, 2, 1, 0.5);
-      const auto result =
-          riccati_newton<Backend>(problem, Number(0.0), Number((a - closed_loop) / 2), 100, false);
+      const auto result = riccati_newton<Backend>(problem, Number(0.0), Number((a - closed_loop) / 2), 100);
       CHECK(result.status() == Status::converged);
       const double p = scalar_solution(a, 2, 1, 0.5);
       CHECK(result.P(0, 0) == Approx(p).epsilon(1e-13));
@@ -62,8 +61,8 @@ TEST_CASE("Newton-Kleinman steps reach the stabilising solution from any stabili
 
 TEST_CASE("Newton-Kleinman steps report a start that does not stabilise, and a cap that came first") {
   const auto problem = scalar_problem(1.7, 2, 1, 0.5);
-  CHECK(riccati_newton<Backend>(problem, Number(0.0), Number(0.0), 100, false).status() == Status::unstable);
-  const auto cut = riccati_newton<Backend>(problem, Number(0.0), Number((1.7 - 0.999) / 2), 1, false);
+  CHECK(riccati_newton<Backend>(problem, Number(0.0), Number(0.0), 100).status() == Status::unstable);
+  const auto cut = riccati_newton<Backend>(problem, Number(0.0), Number((1.7 - 0.999) / 2), 1);
   CHECK(cut.status() == Status::iteration_limit);
   CHECK(cut.steps == 1);
 }
@@ -97,7 +96,6 @@ TEST_CASE("completing the square takes the cross term out of the problem") {
 
 TEST_CASE("Newton-Kleinman steps towards a mode on the unit circle that the cost does not see end as open") {
   // a = 1, q = 0: the gains halve towards 0, which does not stabilise.
-  const auto result =
-      riccati_newton<Backend>(scalar_problem(1, 1, 0, 1), Number(0.0), Number(0.5), 200, false);
+  const auto result = riccati_newton<Backend>(scalar_problem(1, 1, 0, 1), Number(0.0), Number(0.5), 200);
   CHECK(result.status() != Status::converged);
 }

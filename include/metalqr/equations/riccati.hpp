@@ -114,6 +114,15 @@ struct RiccatiAttempt {
   MaskOf<typename Backend::Scalar> found{};  ///< whether there was a stabilising start
 };
 
+template <MatrixBackend Backend>
+RiccatiNewton<Backend> no_riccati(const RiccatiProblem<Backend>& problem) {
+  using Scalar = typename Backend::Scalar;
+  RiccatiNewton<Backend> none{.P = problem.Q, .K = Backend::transpose(problem.B)};
+  none.residual = LaneTraits<Scalar>::infinity();
+  none.converged = none.inconclusive = Scalar(1) < Scalar(0);
+  return none;
+}
+
 /// Solves `start` (which has no cross term) by doubling and, from its solution, `problem` by Newton's method:
 /// as it is if both problems are the same up to completion of squares, else from the gain alone.
 template <MatrixBackend Backend>
@@ -127,26 +136,34 @@ RiccatiAttempt<Backend> attempt_riccati(RiccatiProblem<Backend> problem, Riccati
   const bool needs_newton = !same || Backend::rows(start.A) > 8;
   const Scalar tolerance = needs_newton ? Scalar(sqrt(Backend::epsilon())) : Backend::epsilon();
   auto doubled = riccati_doubling<Backend>(start.A, G, start.Q, options.max_doublings, tolerance);
-  RiccatiAttempt<Backend> attempt{.newton = {.P = start.Q, .K = Backend::transpose(start.B)},
+  RiccatiAttempt<Backend> attempt{.newton = no_riccati<Backend>(start),
                                   .scales = unit_scales<Backend>(Backend::rows(start.A)),
                                   .doublings = doubled.iterations};
   attempt.found = Backend::is_finite(doubled.H);
   if (!same) attempt.found = attempt.found && doubled.converged;
   if (!Lane::any(attempt.found)) return attempt;
-  // Newton's method works in states in which the solution has a unit diagonal.
+  // The rest is done in states in which the solution has a unit diagonal.
   attempt.scales = unit_diagonal_scales<Backend>(doubled.H);
   scale_entries<Backend>(doubled.H, attempt.scales, attempt.scales);
   problem.scale(attempt.scales);
-  if (same) {
-    const MaskOf<Scalar> solved =
-        doubled.converged && attempt.found && MaskOf<Scalar>(!needs_newton) &&
+  if (!needs_newton) {
+    const MaskOf<Scalar> candidates =
+        doubled.converged && attempt.found &&
         doubled.iterations < Lane::number(SettledRadius<Backend>::marginal_doublings());
-    attempt.newton = riccati_newton<Backend>(problem, doubled.H, problem.gain(doubled.H),
-                                             options.max_newton_steps, solved);
-  } else {
-    start.scale(attempt.scales);
-    attempt.newton = riccati_newton<Backend>(problem, Backend::zero_like(doubled.H), start.gain(doubled.H),
-                                             options.max_newton_steps, MaskOf<Scalar>(false));
+    attempt.newton = accepted_riccati<Backend>(problem, doubled.H, candidates);
+  }
+  const MaskOf<Scalar> left = attempt.found && !attempt.newton.converged;
+  if (Lane::any(left)) {
+    if (!same) start.scale(attempt.scales);
+    const typename Backend::StateMatrix P = same ? doubled.H : Backend::zero_like(doubled.H);
+    const typename Backend::Gain K = same ? problem.gain(P) : start.gain(doubled.H);
+    const RiccatiNewton<Backend> newton = riccati_newton<Backend>(problem, P, K, options.max_newton_steps);
+    copy_lanes<Backend>(left, newton.P, attempt.newton.P);
+    copy_lanes<Backend>(left, newton.K, attempt.newton.K);
+    attempt.newton.residual = Lane::select(left, newton.residual, attempt.newton.residual);
+    attempt.newton.steps = Lane::select(left, newton.steps, attempt.newton.steps);
+    attempt.newton.converged = attempt.newton.converged || (left && newton.converged);
+    attempt.newton.inconclusive = attempt.newton.inconclusive || (left && newton.inconclusive);
   }
   attempt.found = attempt.found && (attempt.newton.converged || attempt.newton.steps > Scalar(0));
   return attempt;
@@ -168,12 +185,19 @@ RiccatiAnswer<Backend> riccati_answer(const RiccatiProblem<Backend>& original,
   using std::sqrt;
   using Scalar = typename Backend::Scalar;
   const Index n = Backend::rows(original.A);
+  RiccatiAnswer<Backend> answer{
+      .value = attempt.newton.P, .gain = attempt.newton.K, .residual = attempt.newton.residual};
   typename Backend::StateVector back = scales;
-  for (Index i = 0; i < n; ++i) back(i, 0) = Scalar(1) / (scales(i, 0) * attempt.scales(i, 0));
-  RiccatiAnswer<Backend> answer{.value = attempt.newton.P, .gain = attempt.newton.K};
-  scale_entries<Backend>(answer.value, back, back);
-  scale_cols(answer.gain, back, Backend::rows(answer.gain), n);
-  answer.residual = original.residual(answer.value, answer.gain);
+  bool scaled = false;
+  for (Index i = 0; i < n; ++i) {
+    back(i, 0) = Scalar(1) / (scales(i, 0) * attempt.scales(i, 0));
+    scaled = scaled || LaneTraits<Scalar>::any(back(i, 0) != Scalar(1));
+  }
+  if (scaled) {
+    scale_entries<Backend>(answer.value, back, back);
+    scale_cols(answer.gain, back, Backend::rows(answer.gain), n);
+    answer.residual = original.residual(answer.value, answer.gain);
+  }
   const Scalar tolerance = options.tolerance > 0 ? LaneTraits<Scalar>::number(options.tolerance)
                                                  : Scalar(sqrt(Backend::epsilon()));
   answer.accurate = attempt.found && attempt.newton.converged && attempt.newton.residual <= tolerance &&
@@ -212,10 +236,9 @@ RiccatiSolution<Backend> solve_checked_dare(const RiccatiProblem<Backend>& origi
   if (!attempt.found) {
     // A plant that is stable by itself needs no gain to start from.
     attempt.scales = unit_scales<Backend>(Backend::rows(problem.A));
-    attempt.newton =
-        riccati_newton<Backend>(problem, Backend::zero_like(problem.Q),
-                                Backend::zero_gain(Backend::cols(problem.B), Backend::rows(problem.A)),
-                                options.max_newton_steps, false);
+    attempt.newton = riccati_newton<Backend>(
+        problem, Backend::zero_like(problem.Q),
+        Backend::zero_gain(Backend::cols(problem.B), Backend::rows(problem.A)), options.max_newton_steps);
     attempt.found = attempt.newton.steps > Scalar(0);
   }
   if (!attempt.found) {

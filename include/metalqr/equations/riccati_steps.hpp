@@ -4,7 +4,6 @@
 /// The two iterations behind `solve_dare`: structured doubling and Newton-Kleinman steps.
 
 #include <cmath>
-#include <type_traits>
 #include <utility>
 
 #include <metalqr/core/backend.hpp>
@@ -218,6 +217,24 @@ class SettledRadius {
   int settled_ = 0;
 };
 
+/// P as what Newton's method would end with, in the lanes of `candidates` where its residual is at rounding
+/// level already and it proves A - BK stable.
+template <MatrixBackend Backend>
+RiccatiNewton<Backend> accepted_riccati(const RiccatiProblem<Backend>& problem,
+                                        const typename Backend::StateMatrix& P,
+                                        const MaskOf<typename Backend::Scalar>& candidates) {
+  using Scalar = typename Backend::Scalar;
+  RiccatiNewton<Backend> result{.P = P, .K = problem.gain(P)};
+  result.inconclusive = Scalar(1) < Scalar(0);
+  result.residual = problem.residual(P, result.K);
+  result.converged = candidates && result.residual <= Scalar(4) * Backend::epsilon();
+  if (LaneTraits<Scalar>::any(result.converged)) {
+    const typename Backend::StateMatrix F = problem.closed_loop(result.K);
+    result.converged = result.converged && is_lyapunov_certificate<Backend>(F, P);
+  }
+  return result;
+}
+
 /// Newton's method from a stabilising gain K and any symmetric P, best the one of which K is the gain (Hewer,
 /// "An iterative technique for the computation of the steady state gains for the discrete optimal regulator",
 /// IEEE TAC 16, 1971), until the residual stalls. Each step solves a Lyapunov equation for the correction of
@@ -225,12 +242,9 @@ class SettledRadius {
 /// decrease to the stabilising solution; where there is none, because the pencil has eigenvalues on the unit
 /// circle, the distance of the closed loop to the limit halves each step: near the limit an answer is
 /// accepted only if that distance has settled.
-/// @param solved where P is believed to be the solution, and not near the limit: no step is done if its
-/// residual is at rounding level and it proves A - BK stable.
 template <MatrixBackend Backend>
 RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, typename Backend::StateMatrix P,
-                                      typename Backend::Gain K, int max_steps,
-                                      const std::type_identity_t<MaskOf<typename Backend::Scalar>>& solved) {
+                                      typename Backend::Gain K, int max_steps) {
   using std::sqrt;
   using Scalar = typename Backend::Scalar;
   using Lane = LaneTraits<Scalar>;
@@ -244,16 +258,8 @@ RiccatiNewton<Backend> riccati_newton(const RiccatiProblem<Backend>& problem, ty
   best.residual = Lane::infinity();
   best.converged = best.inconclusive = Scalar(1) < Scalar(0);
   const Scalar tiny = Scalar(2) * Backend::epsilon();
-  if (Lane::any(solved)) {
-    best.residual = problem.residual(P, K);
-    best.converged = solved && best.residual <= tiny;
-    if (Lane::any(best.converged)) {
-      best.converged = best.converged && is_stable_by<Backend>(P, problem.closed_loop(K));
-    }
-    best.residual = Lane::select(best.converged, best.residual, Lane::infinity());
-  }
   StateMatrix work;
-  Mask active = !best.converged;
+  Mask active = Scalar(0) < Scalar(1);
   for (int step = 0; step < max_steps && Lane::any(active); ++step) {
     const StateMatrix F = problem.closed_loop(K);
     StateMatrix correction = problem.stage_cost(K) + Backend::congruence(F, P) - P;
