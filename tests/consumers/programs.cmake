@@ -3,4 +3,4 @@ add_executable(consumer ${CMAKE_CURRENT_LIST_DIR}/main.cpp)
 target_link_libraries(consumer PRIVATE metalqr::metalqr)
 
 add_executable(components ${CMAKE_CURRENT_LIST_DIR}/components.cpp)
-target_link_libraries(components PRIVATE metalqr::json metalqr::openmp)
+target_link_libraries(components PRIVATE metalqr::json metalqr::lanes metalqr::openmp)

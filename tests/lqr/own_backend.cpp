@@ -10,6 +10,7 @@
 
 #include <metalqr/equations/riccati.hpp>
 #include <metalqr/lqr/evaluation.hpp>
+#include <metalqr/lqr/large_plant.hpp>
 #include <metalqr/lqr/policy_gradient.hpp>
 #include <metalqr/lqr/rollout.hpp>
 #include <metalqr/meta/train.hpp>
@@ -293,4 +294,20 @@ TEST_CASE("meta-training on a backend of one's own") {
   const auto estimated = metalqr::meta::train(mine_tasks, gain<OwnBackend>(K0), options);
   const auto expected = metalqr::meta::train(theirs_tasks, gain<Backend>(K0), options);
   CHECK(relative_error(dense_of(estimated.gain), dense_of(expected.gain)) < 1e-10);
+}
+
+TEST_CASE("a large plant on a backend of one's own") {
+  const auto evaluation = [](auto backend) {
+    using AnyBackend = decltype(backend);
+    const auto mine = task<AnyBackend>();
+    const typename AnyBackend::Matrix identity = AnyBackend::identity_like(mine.Q());
+    return metalqr::evaluate(metalqr::large_plant<AnyBackend>(metalqr::DenseOperator<AnyBackend>(mine.A()),
+                                                              mine.B(), identity, mine.R(), identity),
+                             gain<AnyBackend>(K0));
+  };
+  const auto mine = evaluation(OwnBackend{});
+  const auto theirs = evaluation(Backend{});
+  CHECK(mine.status == metalqr::Status::converged);
+  CHECK(relative_error(mine.cost, theirs.cost) < 1e-10);
+  check_same(mine.gradient, theirs.gradient);
 }
