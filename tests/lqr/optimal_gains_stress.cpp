@@ -151,7 +151,7 @@ DenseTask random_task(int family, Index nx, Index nu, metalqr::Stream& stream) {
 
 /// The claims of a solution, in long double and in states in which P has a unit diagonal.
 struct Checked {
-  bool sound = false;           ///< finite, symmetric, P >= 0 on its diagonal
+  bool sound = false;           ///< finite, symmetric, P >= 0 on its diagonal, up to rounding
   bool stable = false;          ///< a power of the closed loop has a norm below one half
   long double residual = 0;     ///< normalised, of K and P
   long double rounding = 0;     ///< by how much it may be off in double
@@ -163,7 +163,7 @@ struct Checked {
     const Dense K = dense(solution.gain);
     sound = Backend::is_finite(solution.value) && Backend::is_finite(solution.gain);
     for (Index i = 0; i < P.rows; ++i) {
-      sound = sound && P(i, i) >= 0;
+      sound = sound && P(i, i) >= -epsilon * norm(P);
       for (Index j = 0; j < i; ++j) sound = sound && P(i, j) == P(j, i);
     }
     if (!sound) return;
