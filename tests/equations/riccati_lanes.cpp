@@ -127,13 +127,12 @@ RiccatiNewton<Bounded<Scalar>> polished(const std::vector<Problem>& lanes, bool 
   using Lanes = Bounded<Scalar>;
   const auto problem = packed<Scalar>(lanes);
   if (!from_solution) {
-    return riccati_newton<Lanes>(problem, Lanes::zero_like(problem.Q), packed_gains<Scalar>(lanes), 100,
-                                 Scalar(1) < Scalar(0));
+    return riccati_newton<Lanes>(problem, Lanes::zero_like(problem.Q), packed_gains<Scalar>(lanes), 100);
   }
   auto start = doubled<Scalar>(lanes);
   // What a lane without a solution holds is of no use to anyone.
   metalqr::detail::clear_lanes<Lanes>(!Lanes::is_finite(start.H), start.H);
-  return riccati_newton<Lanes>(problem, start.H, problem.gain(start.H), 100, start.converged);
+  return riccati_newton<Lanes>(problem, start.H, problem.gain(start.H), 100);
 }
 
 /// How many lanes have other bits beside others than alone, over many ways to put them side by side.

@@ -278,8 +278,8 @@ TEMPLATE_LIST_TEST_CASE("what a Lyapunov function proves in a lane is what it pr
   using Lane = LaneTraits<TestType>;
   using Lanes = Bounded<TestType>;
   metalqr::Stream stream = test::stream(4);
-  const Index n = 3;
-  const auto packed = [n](const std::vector<Dense>& lanes) {
+  constexpr Index n = 3;
+  const auto packed = [](const std::vector<Dense>& lanes) {
     return test::filled_lanes(Lanes::zero_state_matrix(n), lanes);
   };
   int proved_open_ones = 0;
