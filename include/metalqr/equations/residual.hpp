@@ -22,8 +22,15 @@ typename Backend::Scalar normalised_residual(const X& defect, const Terms&... te
   };
   (include(Backend::max_abs(terms)), ...);
   const MaskOf<Scalar> zero = !(largest > Scalar(0));
-  const Scalar unit = Lane::select(zero, Scalar(1), largest);
-  const auto size = [&unit](const auto& x) {
+  // Where the squares of the entries neither overflow nor underflow, the terms are taken as they are.
+  const Scalar n = Lane::number(static_cast<double>(Backend::rows(defect)));
+  const Scalar lower = largest * Backend::epsilon();
+  const Scalar upper = largest * n;
+  const MaskOf<Scalar> sound = upper * upper < Lane::infinity() && lower * lower > Scalar(0);
+  const Scalar unit = Lane::select(zero || sound, Scalar(1), largest);
+  const bool direct = Lane::all(zero || sound);
+  const auto size = [&unit, direct](const auto& x) -> Scalar {
+    if (direct) return Backend::norm(x);
     const X scaled = x / unit;
     return Backend::norm(scaled);
   };
