@@ -42,7 +42,7 @@ CrossTermTask<Backend> with_cross_term(const Task<Backend>& task,
   const detail::RiccatiProblem<Backend> problem{task.A(), task.B(), task.Q(), task.R(), N};
   detail::require_riccati<Backend>(problem);
   CrossTermTask<Backend> result{.task = task, .offset = Backend::zero_gain(task.nu(), task.nx())};
-  if (!problem.has_cross()) return result;
+  if (!(Backend::max_abs(N) > Scalar(0))) return result;
   detail::require_joint_cost<Backend>(problem);
   const detail::RiccatiProblem<Backend> squared = problem.without_cross();
   result.offset = Backend::solve_spd(task.R(), Backend::transpose(N));
