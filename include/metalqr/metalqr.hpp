@@ -30,6 +30,7 @@
 #include <metalqr/equations/quasi_triangular.hpp>
 #include <metalqr/equations/residual.hpp>
 #include <metalqr/equations/riccati.hpp>
+#include <metalqr/equations/riccati_attempt.hpp>
 #include <metalqr/equations/riccati_steps.hpp>
 #include <metalqr/equations/spectral.hpp>
 #include <metalqr/equations/spectral_norm.hpp>
