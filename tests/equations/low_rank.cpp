@@ -48,6 +48,27 @@ TEST_CASE("a basis is orthonormal and leaves nothing of the columns, whatever th
   }
 }
 
+TEST_CASE("a basis of columns whose difference is all rounding has no more columns than they are") {
+  // Bumps that overlap: the singular values fall below rounding within the first dozens.
+  for (const double sharpness : {1.0, 10.0, 30.0, 100.0}) {
+    for (const Index c : {20, 40, 100}) {
+      CAPTURE(sharpness, c);
+      Matrix Y(600, c);
+      for (Index i = 0; i < 600; ++i) {
+        for (Index j = 0; j < c; ++j) {
+          const double distance =
+              static_cast<double>(i) / 600 - static_cast<double>(j) / static_cast<double>(c);
+          Y(i, j) = std::exp(-sharpness * distance * distance);
+        }
+      }
+      const Matrix Q = orthonormal_basis<Backend>(Y);
+      CHECK(Q.cols() <= c);
+      CHECK((Q.transpose() * Q - Matrix::Identity(Q.cols(), Q.cols())).norm() < 1e-13);
+      CHECK((Y - Q * (Q.transpose() * Y)).norm() < 1e-14 * Y.norm());
+    }
+  }
+}
+
 TEST_CASE("a basis of dependent, repeated, tiny and zero columns has as many as are independent") {
   auto stream = test::stream(412);
   const Dense G = test::rounded(test::random_matrix(30, 4, stream));

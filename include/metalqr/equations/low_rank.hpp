@@ -202,7 +202,20 @@ typename Backend::Matrix orthonormal_basis(const typename Backend::Matrix& Y) {
     const auto factors =
         pivoted_cholesky<Backend>(Backend::transpose_product(left, left), Scalar(0), relative);
     Matrix W = polished<Backend>(Backend::product(left, orthonormalising<Backend>(factors)));
-    if (round > 0) W = polished<Backend>(without(W));
+    if (round > 0) {
+      // Columns of which little is left were rounding errors in the span of Q.
+      W = without(W);
+      const auto sizes = column_norms<Backend>(W);
+      std::vector<Index> kept;
+      for (std::size_t j = 0; j < sizes.size(); ++j) {
+        if (sizes[j] > Scalar(0.25)) kept.push_back(static_cast<Index>(j));
+      }
+      W = columns_of<Backend>(W, kept);
+      const auto again =
+          pivoted_cholesky<Backend>(Backend::transpose_product(W, W), Scalar(0), Scalar(0.0625));
+      W = polished<Backend>(Backend::product(W, orthonormalising<Backend>(again)));
+      W = polished<Backend>(without(W));
+    }
     Q = side_by_side<Backend>({Q, W});
     left = without(of);
     if (round > 0) left = without(left);
