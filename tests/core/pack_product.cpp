@@ -39,8 +39,8 @@ struct Stored {
       }
     }
   }
-  ColumnMajor<const Scalar, -1> view() const { return {data.data(), stride}; }
-  ColumnMajor<Scalar, -1> view() { return {data.data(), stride}; }
+  ColumnMajor<const Scalar, -1> view() const { return {data.data(), metalqr::detail::Size<-1>(stride)}; }
+  ColumnMajor<Scalar, -1> view() { return {data.data(), metalqr::detail::Size<-1>(stride)}; }
   Dense in(Index lane) const {
     Dense x(rows, cols);
     for (Index i = 0; i < rows; ++i) {

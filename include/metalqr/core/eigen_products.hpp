@@ -222,12 +222,12 @@ struct EigenProducts {
     return !never && x.rows() >= threshold;
   }
 
-  // Rows vectors have a stride of one, as if they were stored by columns.
+  // Row vectors have a stride of one, as if they were stored by columns.
   template <class X>
   static constexpr Index stride_of = X::IsRowMajor ? 1 : X::RowsAtCompileTime;
   template <class X>
   static ColumnMajor<const Scalar, stride_of<X>> column_major(const X& x) {
-    return {x.data(), X::IsRowMajor ? 1 : x.outerStride()};
+    return {x.data(), Size<stride_of<X>>(X::IsRowMajor ? 1 : x.outerStride())};
   }
   template <class X>
   static ColumnMajor<Scalar, stride_of<X>> mutable_column_major(X& x) {

@@ -43,13 +43,13 @@ inline Pack inner_product(const Pack* x, const Pack* y, Index size) {
 /// A size that is a constant of the type, or a variable where it is negative.
 template <Index constant>
 struct Size {
-  constexpr Size(Index /*value*/) {}
-  constexpr operator Index() const { return constant; }
+  constexpr explicit Size(Index /*value*/) {}
+  constexpr Index operator()() const { return constant; }
 };
 template <Index constant>
 requires(constant < 0) struct Size<constant> {
-  constexpr Size(Index value) : value_(value) {}
-  constexpr operator Index() const { return value_; }
+  constexpr explicit Size(Index value) : value_(value) {}
+  constexpr Index operator()() const { return value_; }
 
  private:
   Index value_;
@@ -64,10 +64,10 @@ struct ColumnMajor {
 
   ColumnMajor<Pack, stride_, !transposed> transpose() const { return {data, stride}; }
   ColumnMajor from(Index i, Index j) const {
-    return {transposed ? data + j + i * stride : data + i + j * stride, stride};
+    return {transposed ? data + j + i * stride() : data + i + j * stride(), stride};
   }
   Pack& operator()(Index i, Index j) const {
-    return transposed ? data[j + i * stride] : data[i + j * stride];
+    return transposed ? data[j + i * stride()] : data[i + j * stride()];
   }
 };
 
@@ -93,7 +93,7 @@ template <int Rows, int Cols, bool add, Tile kind, class Depth, class X, class Y
       if (!skips(i, j)) sums[j][i] = add ? z(i, j) : x(i, 0) * y(0, j);
     }
   }
-  for (Index k = add ? 0 : 1; k < depth; ++k) {
+  for (Index k = add ? 0 : 1; k < depth(); ++k) {
     Pack column[Rows];
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; ++i) column[i] = x(i, k);
