@@ -72,6 +72,17 @@ TEST_CASE("a fleet of models says so where a gain does not stabilise") {
   CHECK(Backend::norm(product.product) == 0);
 }
 
+TEST_CASE("a fleet of models refuses a gradient that overflows, alone and among others") {
+  // The cost is about 1e120, the slope against a gain about 1e200 times that.
+  const std::vector<metalqr::Task<Backend>> tasks(
+      3, test::make_task<Backend>({{{0.5}}, {{1e200}}, {{1e60}}, {{1}}, {{1e60}}}));
+  const zo::ModelFleet<Backend> fleet(tasks);
+  const Gain K = Backend::zero_gain(1, 1);
+  REQUIRE(fleet.cost(0, K, {}) < infinity);
+  CHECK_THROWS_AS(fleet.gradient(0, K, {}), metalqr::NotFinite);
+  CHECK_THROWS_AS(fleet.gradients(K, 0, 3, 1), metalqr::NotFinite);
+}
+
 TEST_CASE("a fleet of oracles estimates each plant with its own options and key") {
   const auto tasks = family();
   const auto oracles = zo::exact_costs(tasks);

@@ -64,6 +64,7 @@ class ModelFleet {
     return metalqr::cost(tasks_[i], K);
   }
   /// grad J_i(K); no sample is used if K does not stabilise task i.
+  /// @throws NotFinite if it overflows where the cost does not.
   GradientEstimate<Backend> gradient(std::size_t i, const Gain& K, const StreamKey& /*key*/) const {
     return as_estimate(cost_and_gradient(tasks_[i], K));
   }
@@ -95,6 +96,7 @@ class ModelFleet {
  private:
   static GradientEstimate<Backend> as_estimate(const CostAndGradient<Backend>& exact) {
     const bool exists = exact.cost < std::numeric_limits<Scalar>::infinity();
+    if (exists) metalqr::detail::require_finite<Backend>(exact.gradient, "gradient");
     return {.gradient = exists ? exact.gradient : Backend::zero_like(exact.gradient),
             .standard_error = 0,
             .used = exists ? 1 : 0,
