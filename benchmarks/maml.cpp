@@ -8,7 +8,7 @@
 #include <metalqr/systems/perturbed_family.hpp>
 #include <metalqr/systems/plants.hpp>
 
-#include "memory.hpp"
+#include "../tests/meta/memory.hpp"
 #include "rows.hpp"
 
 namespace benchmarks {
@@ -72,7 +72,7 @@ double bytes_per_task(Tasks tasks, const metalqr::meta::Options& options) {
   const auto [bytes, is_new] = found.try_emplace(tasks.size(), 0);
   if (is_new) {
     const Backend::Gain K0 = metalqr::systems::modified_boeing_initial_gain<Backend>();
-    const MemoryCount memory;
+    const test::MemoryCount memory;
     const auto result = metalqr::meta::train(tasks, K0, options);
     benchmark::DoNotOptimize(&result);
     bytes->second = static_cast<double>(memory.peak()) / static_cast<double>(tasks.size());

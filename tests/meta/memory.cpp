@@ -36,6 +36,14 @@ void release(void* memory) noexcept {
 void* operator new(std::size_t size) {
   return counted(std::malloc(size != 0 ? size : 1));
 }
+// Sanitizers bring their own form of what is not replaced; std::stable_sort takes this one.
+void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
+  try {
+    return operator new(size);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
 void* operator new(std::size_t size, std::align_val_t alignment) {
   const auto unit = static_cast<std::size_t>(alignment);
   return counted(std::aligned_alloc(unit, (size + unit - 1) / unit * unit));
@@ -44,6 +52,9 @@ void operator delete(void* memory) noexcept {
   release(memory);
 }
 void operator delete(void* memory, std::size_t /*size*/) noexcept {
+  release(memory);
+}
+void operator delete(void* memory, const std::nothrow_t& /*tag*/) noexcept {
   release(memory);
 }
 void operator delete(void* memory, std::align_val_t /*alignment*/) noexcept {

@@ -45,20 +45,25 @@ bool is_symmetric(const typename Backend::StateMatrix& X) {
   return true;
 }
 
-/// P = Q + F'QF + (F^2)'Q F^2 + ... from the powers of F that `visit` passes to a function; Q is n x n.
-template <MatrixBackend Backend, class VisitPowers>
+/// P = Q + F'QF + (F^2)'Q F^2 + ..., or with `adjoint` Q + F Q F' + ..., from the powers of F that `visit`
+/// passes to a function; Q is n x n.
+template <MatrixBackend Backend, bool adjoint = false, class VisitPowers>
 typename Backend::StateMatrix doubling_sum(const typename Backend::StateMatrix& Q, const VisitPowers& visit) {
   using StateMatrix = typename Backend::StateMatrix;
   StateMatrix P = Q;
-  StateMatrix work = Backend::zero_like(Q);
-  if (is_symmetric<Backend>(Q)) {
-    visit([&](const StateMatrix& power) { Backend::add_congruence(P, power, work); });
-  } else {
-    visit([&](const StateMatrix& power) {
+  StateMatrix work;
+  const bool symmetric = is_symmetric<Backend>(Q);
+  visit([&](const StateMatrix& power) {
+    if constexpr (adjoint) {
+      if (symmetric) return Backend::add_outer_congruence(P, power, work);
+      Backend::multiply(power, P, work);
+      P += Backend::product_transpose(work, power);
+    } else {
+      if (symmetric) return Backend::add_congruence(P, power, work);
       Backend::multiply(P, power, work);
       P += Backend::transpose_product(power, work);
-    });
-  }
+    }
+  });
   return P;
 }
 
@@ -114,27 +119,19 @@ class DiscreteLyapunov {
   /// What `solve` gives, without its checks, for inner loops: F must be stable and Q n x n. Not finite where
   /// Q is not, or where the sum overflows.
   StateMatrix sum(const std::type_identity_t<StateMatrix>& Q) const {
-    return detail::doubling_sum<Backend>(Q, [this](const auto& add) {
-      for (const StateMatrix& power : powers_) add(power);
-    });
+    return detail::doubling_sum<Backend>(Q, kept_powers());
   }
   /// What `solve_adjoint` gives, without its checks; see `sum`.
   StateMatrix adjoint_sum(const std::type_identity_t<StateMatrix>& W) const {
-    StateMatrix Sigma = W;
-    StateMatrix work = Backend::zero_like(W);
-    const bool symmetric = detail::is_symmetric<Backend>(W);
-    for (const StateMatrix& power : powers_) {
-      if (symmetric) {
-        Backend::add_outer_congruence(Sigma, power, work);
-      } else {
-        Backend::multiply(power, Sigma, work);
-        Sigma += Backend::product_transpose(work, power);
-      }
-    }
-    return Sigma;
+    return detail::doubling_sum<Backend, true>(W, kept_powers());
   }
 
  private:
+  auto kept_powers() const {
+    return [this](const auto& add) {
+      for (const StateMatrix& power : powers_) add(power);
+    };
+  }
   void require_solvable(const StateMatrix& right, const char* name) const {
     detail::require_finite<Backend>(F_, "F");
     require_stable();

@@ -94,15 +94,7 @@ template <MatrixBackend Backend>
 RiccatiSolution<Backend> solve_checked_dare(const RiccatiProblem<Backend>& original,
                                             const RiccatiOptions& options) {
   using Scalar = typename Backend::Scalar;
-  RiccatiProblem<Backend> problem = original;
-  RiccatiProblem<Backend> start = problem.without_cross();
-  typename Backend::StateVector scales = unit_scales<Backend>(Backend::rows(problem.A));
-  if (options.balance) {
-    scales = balancing_scales<Backend>(start.A, start.control_weight(), start.Q);
-    problem.scale(scales);
-    start.scale(scales);
-  }
-  auto attempt = attempt_riccati<Backend>(problem, start, true, options);
+  auto [problem, start, scales, attempt] = first_attempt<Backend>(original, options);
   Scalar doublings = attempt.doublings;
   if (!attempt.found) {
     // Q does not see every unstable mode, so that doubling found the smallest solution and not the

@@ -97,6 +97,29 @@ RiccatiAttempt<Backend> attempt_riccati(RiccatiProblem<Backend> problem, Riccati
   return attempt;
 }
 
+/// The first attempt at a problem, in balanced states.
+template <MatrixBackend Backend>
+struct FirstAttempt {
+  RiccatiProblem<Backend> problem;       ///< the original one in the scaled states
+  RiccatiProblem<Backend> start;         ///< the same without cross term
+  typename Backend::StateVector scales;  ///< D of x = D x'
+  RiccatiAttempt<Backend> attempt{};
+};
+
+template <MatrixBackend Backend>
+FirstAttempt<Backend> first_attempt(const RiccatiProblem<Backend>& original, const RiccatiOptions& options) {
+  FirstAttempt<Backend> first{.problem = original,
+                              .start = original.without_cross(),
+                              .scales = unit_scales<Backend>(Backend::rows(original.A))};
+  if (options.balance) {
+    first.scales = balancing_scales<Backend>(first.start.A, first.start.control_weight(), first.start.Q);
+    first.problem.scale(first.scales);
+    first.start.scale(first.scales);
+  }
+  first.attempt = attempt_riccati<Backend>(first.problem, first.start, true, options);
+  return first;
+}
+
 /// What `problem`, the original in states scaled by `scales`, was solved to, in the original states.
 template <MatrixBackend Backend>
 struct RiccatiAnswer {

@@ -18,39 +18,19 @@ namespace metalqr::inline METALQR_ABI {
 namespace detail {
 
 /// Calls store(first, size, evaluate(tasks, gains, first, size)) for the packs first ... first + size - 1 of
-/// 0
-/// ... count - 1: for small systems, where lanes are compiled in, with task and gain in each lane, otherwise
-/// with single ones.
+/// all `count`: for small systems with task and gain in each lane, for others with a single one.
 template <MatrixBackend Backend, class TaskAt, class GainAt, class Evaluate, class Store>
 void evaluate_batch(Index count, bool one_task, const TaskAt& task, const GainAt& gain,
                     const Evaluate& evaluate, const Store& store, int threads) {
-  if (count == 0) return;
-  using Lanes = LanesOf<Backend>;
-  const Index nx = task(0).nx();
-  const Index nu = task(0).nu();
-  if constexpr (may_fit_lanes<Backend> && !std::is_same_v<Lanes, Backend>) {
-    if (fits_lanes(nx, nu)) {
-      // The lanes beyond the last system repeat the first of their pack.
-      const auto tasks = [&](Index first, Index size) {
-        return pack_tasks<Lanes>(nx, nu, [&](Index lane) -> const Task<Backend>& {
-          return task(first + (lane < size ? lane : 0));
-        });
-      };
-      const Task<Lanes> shared = tasks(0, 1);
-      for_each_pack(count, lane_count<Backend>, nx, threads, [&](Index first, Index size) {
-        typename Lanes::Gain K = Lanes::zero_gain(nu, nx);
-        pack_lanes(K, nu, nx, [&](Index lane) -> const typename Backend::Gain& {
-          return gain(first + (lane < size ? lane : 0));
-        });
-        const auto result =
-            one_task ? evaluate(shared, K, first, size) : evaluate(tasks(first, size), K, first, size);
-        store(first, size, result);
-      });
-      return;
-    }
-  }
-  for_each_pack(count, 1, nx, threads,
-                [&](Index i, Index size) { store(i, size, evaluate(task(i), gain(i), i, size)); });
+  const auto packed = [&]<class Lanes>(const Task<Lanes>& tasks, Index first, Index size) {
+    typename Lanes::Gain K = Lanes::zero_gain(tasks.nu(), tasks.nx());
+    pack_lanes(K, tasks.nu(), tasks.nx(), [&](Index lane) -> const typename Backend::Gain& {
+      return gain(first + (lane < size ? lane : 0));
+    });
+    store(first, size, evaluate(tasks, K, first, size));
+  };
+  const auto one = [&](Index i) { store(i, Index{1}, evaluate(task(i), gain(i), i, Index{1})); };
+  for_each_task_pack<Backend>(count, one_task, task, packed, one, threads);
 }
 
 /// What writes packs of costs to `result`, for `evaluate_batch`.

@@ -3,7 +3,9 @@
 /// @file
 /// The optimal gain and cost of a task, and of many at once.
 
+#include <cstddef>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <metalqr/equations/riccati.hpp>
@@ -34,14 +36,9 @@ struct LaneRiccati {
 
   LaneRiccati(const Task<Lanes>& tasks, const RiccatiOptions& options) {
     const RiccatiProblem<Lanes> original = riccati_problem(tasks);
-    RiccatiProblem<Lanes> problem = original;
-    typename Lanes::StateVector scales = unit_scales<Lanes>(Lanes::rows(problem.A));
-    if (options.balance) {
-      scales = balancing_scales<Lanes>(problem.A, problem.control_weight(), problem.Q);
-      problem.scale(scales);
-    }
-    attempt = attempt_riccati<Lanes>(problem, problem, true, options);
-    answer = riccati_answer<Lanes>(original, scales, attempt, options);
+    FirstAttempt<Lanes> first = first_attempt<Lanes>(original, options);
+    answer = riccati_answer<Lanes>(original, first.scales, first.attempt, options);
+    attempt = std::move(first.attempt);
   }
 
   /// The solution in a lane, if it was found.
@@ -87,9 +84,10 @@ std::vector<RiccatiSolution<BackendOf<Tasks>>> solve_dare(const Tasks& tasks,
   const std::span<const Task<Backend>> fleet = checked_fleet(tasks);
   detail::validate(options);
   std::vector<RiccatiSolution<Backend>> solutions(fleet.size());
+  const auto task = [&fleet](Index i) -> const Task<Backend>& { return fleet[static_cast<std::size_t>(i)]; };
   const auto solve_one = [&](Index i) {
-    const auto at = static_cast<std::size_t>(i);
-    solutions[at] = detail::solve_checked_dare<Backend>(detail::riccati_problem(fleet[at]), options);
+    solutions[static_cast<std::size_t>(i)] =
+        detail::solve_checked_dare<Backend>(detail::riccati_problem(task(i)), options);
   };
   const auto solve_pack = [&]<class Lanes>(const Task<Lanes>& packed, Index first, Index size) {
     const detail::LaneRiccati<Lanes> solved(packed, options);
@@ -97,7 +95,8 @@ std::vector<RiccatiSolution<BackendOf<Tasks>>> solve_dare(const Tasks& tasks,
       if (!solved.get(lane, solutions[static_cast<std::size_t>(first + lane)])) solve_one(first + lane);
     }
   };
-  detail::for_each_task_pack<Backend>(fleet, solve_pack, solve_one, threads);
+  detail::for_each_task_pack<Backend>(static_cast<Index>(fleet.size()), false, task, solve_pack, solve_one,
+                                      threads);
   return solutions;
 }
 

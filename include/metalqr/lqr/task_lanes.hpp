@@ -3,7 +3,6 @@
 /// @file
 /// Tasks and gains in lanes, and the loop over packs of them.
 
-#include <span>
 #include <type_traits>
 
 #include <metalqr/core/lane_matrix.hpp>
@@ -53,34 +52,38 @@ void for_each_pack(Index count, Index width, Index nx, int threads, const Body& 
     const Index first = pack * width;
     body(first, first + width <= count ? width : count - first);
   };
-  if (threads == 1 || work < 1e6) {
-    // Even a team of one thread takes a microsecond to set up.
-    for (Index pack = 0; pack < packs; ++pack) run(pack);
-  } else {
-    parallel_for(packs, run, threads);
-  }
+  parallel_for(packs, run, work < 1e6 ? 1 : threads);
 }
 
-/// Calls packed(tasks, first, size) for packs of small tasks, the lanes beyond the last task repeating the
-/// first of the pack, or one(i) for each task where they are not worked on in lanes.
-template <MatrixBackend Backend, class Packed, class One>
-void for_each_task_pack(std::span<const Task<Backend>> tasks, const Packed& packed, const One& one,
+/// Works through the tasks task(0) ... task(count - 1), which have one size: packed(tasks, first, size) for
+/// packs of small ones, the lanes beyond the last task repeating the first of the pack, or one(i) where they
+/// are not worked on in lanes. `shared` says that all are the same task, which is then packed once.
+template <MatrixBackend Backend, class TaskAt, class Packed, class One>
+void for_each_task_pack(Index count, bool shared, const TaskAt& task, const Packed& packed, const One& one,
                         int threads) {
+  if (count == 0) return;
   using Lanes = LanesOf<Backend>;
-  const auto count = static_cast<Index>(tasks.size());
-  const Index nx = tasks[0].nx();
+  const Index nx = task(0).nx();
+  const Index nu = task(0).nu();
   if constexpr (may_fit_lanes<Backend> && !std::is_same_v<Lanes, Backend>) {
-    if (fits_lanes(nx, tasks[0].nu())) {
+    if (fits_lanes(nx, nu)) {
+      const auto tasks = [&](Index first, Index size) {
+        return pack_tasks<Lanes>(nx, nu, [&](Index lane) -> const Task<Backend>& {
+          return task(first + (lane < size ? lane : 0));
+        });
+      };
+      const Task<Lanes> same = tasks(0, 1);
       for_each_pack(count, lane_count<Backend>, nx, threads, [&](Index first, Index size) {
-        const auto task = [&](Index lane) -> const Task<Backend>& {
-          return tasks[static_cast<std::size_t>(first + (lane < size ? lane : 0))];
-        };
-        packed(pack_tasks<Lanes>(nx, tasks[0].nu(), task), first, size);
+        if (shared) {
+          packed(same, first, size);
+        } else {
+          packed(tasks(first, size), first, size);
+        }
       });
       return;
     }
   }
-  for_each_pack(count, 1, nx, threads, [&](Index i, Index) { one(i); });
+  for_each_pack(count, 1, nx, threads, [&](Index i, Index /*size*/) { one(i); });
 }
 
 }  // namespace metalqr::inline METALQR_ABI::detail
