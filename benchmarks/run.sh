@@ -8,10 +8,7 @@ set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
 . "$root/cmake/setup.sh"
 
-build_dir=$build_root/benchmarks
-program=$build_dir/benchmarks/benchmarks
-stamp=$build_dir/benchmarks.built
-out=$build_dir/out
+out=$build_root/benchmarks/out
 alone=true
 case ${1:-} in
   '') alone=false ;;
@@ -25,24 +22,8 @@ case ${1:-} in
     ;;
 esac
 
-# The stamp carries the time at which the last successful build began.
-up_to_date() {
-  [ -x "$program" ] && [ -f "$stamp" ] &&
-    [ -z "$(find "$root"/{CMakeLists.txt,cmake,benchmarks,include} -newer "$stamp" -print -quit)" ]
-}
-
-if ! up_to_date; then
-  install_packages benchmarks
-  lock_build "$build_dir"
-  if ! up_to_date; then
-    say "Building the benchmarks"
-    touch "$stamp.begun"
-    configure "$build_dir" -DMETALQR_BUILD_BENCHMARKS=ON -DMETALQR_BUILD_TESTS=OFF -DMETALQR_BUILD_EXAMPLES=OFF
-    build "$build_dir" --target benchmarks
-    mv "$stamp.begun" "$stamp"
-  fi
-  unlock_build
-fi
+build_program benchmarks benchmarks "benchmarks tests/meta" \
+  -DMETALQR_BUILD_BENCHMARKS=ON -DMETALQR_BUILD_TESTS=OFF -DMETALQR_BUILD_EXAMPLES=OFF
 
 export OPENBLAS_NUM_THREADS=1 # the peers have one thread as well
 if $alone; then exec "$program" "$@"; fi

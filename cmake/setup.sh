@@ -129,3 +129,30 @@ configure() {
 }
 
 build() { cmake --build "$1" --parallel "$(jobs)" "${@:2}" </dev/null >&2; }
+
+# build_program FOLDER NAME SOURCES OPTION...: sets `program` to the program NAME of a folder, which is installed
+# for and built with these options unless it is newer than all that it is made of. SOURCES: folders besides the
+# headers.
+build_program() {
+  local folder=$1 name=$2 sources=$3 dir=$build_root/$1 stamp=$build_root/$1/$2.built
+  shift 3
+  program=$dir/$folder/$name
+  if is_up_to_date "$stamp" "$sources"; then return; fi
+  install_packages "$folder"
+  lock_build "$dir"
+  if ! is_up_to_date "$stamp" "$sources"; then
+    say "Building $name"
+    touch "$stamp.begun"
+    configure "$dir" "$@"
+    build "$dir" --target "$name"
+    mv "$stamp.begun" "$stamp"
+  fi
+  unlock_build
+}
+
+# The stamp carries the time at which the last successful build of the program began.
+is_up_to_date() {
+  local stamp=$1 source paths=("$root"/{CMakeLists.txt,cmake,include})
+  for source in $2; do paths+=("$root/$source"); done
+  [ -x "$program" ] && [ -f "$stamp" ] && [ -z "$(find "${paths[@]}" -newer "$stamp" -print -quit)" ]
+}

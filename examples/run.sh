@@ -27,26 +27,6 @@ if [ $known = false ]; then
   exit 2
 fi
 
-build_dir=$build_root/examples
-program=$build_dir/examples/$name
-stamp=$build_dir/$name.built
-
-# The stamp carries the time at which the last successful build of this program began.
-up_to_date() {
-  [ -x "$program" ] && [ -f "$stamp" ] &&
-    [ -z "$(find "$root"/{CMakeLists.txt,cmake,examples,include} -newer "$stamp" -print -quit)" ]
-}
-
-if ! up_to_date; then
-  install_packages examples
-  lock_build "$build_dir"
-  if ! up_to_date; then
-    say "Building $name"
-    touch "$stamp.begun"
-    configure "$build_dir" -DMETALQR_BUILD_EXAMPLES=ON -DMETALQR_BUILD_TESTS=OFF -DMETALQR_BUILD_BENCHMARKS=OFF
-    build "$build_dir" --target "$name"
-    mv "$stamp.begun" "$stamp"
-  fi
-  unlock_build
-fi
+build_program examples "$name" examples \
+  -DMETALQR_BUILD_EXAMPLES=ON -DMETALQR_BUILD_TESTS=OFF -DMETALQR_BUILD_BENCHMARKS=OFF
 exec "$program" "$@"

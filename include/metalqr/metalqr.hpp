@@ -31,6 +31,7 @@
 #include <metalqr/equations/residual.hpp>
 #include <metalqr/equations/riccati.hpp>
 #include <metalqr/equations/riccati_attempt.hpp>
+#include <metalqr/equations/riccati_problem.hpp>
 #include <metalqr/equations/riccati_steps.hpp>
 #include <metalqr/equations/spectral.hpp>
 #include <metalqr/equations/spectral_norm.hpp>

@@ -117,9 +117,11 @@ struct OwnBackend {
   static void multiply(const Plain& x, const Plain& y, Plain& z) { z = product(x, y); }
   static void add_symmetric_product(Plain& s, const Plain& x, const Plain& y) {
     s += transpose_product(x, y);
+    s = symmetrised(s);
   }
   static void add_symmetric_outer_product(Plain& s, const Plain& x, const Plain& y) {
     s += product_transpose(x, y);
+    s = symmetrised(s);
   }
   static void add_congruence(Plain& s, const Plain& x, Plain& work) {
     work = congruence(x, s);

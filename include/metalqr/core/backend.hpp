@@ -56,7 +56,7 @@ concept BackendSquareMatrix = BackendMatrix<T, X> && requires(const X& x, X& out
   { T::is_positive_definite(x) } -> std::convertible_to<MaskOf<typename T::Scalar>>;
   { T::solve(x, x) } -> std::same_as<X>;
   { T::solve_spd(x, x) } -> std::same_as<X>;
-  T::solve_both(x, out, out);
+  T::solve_both(out, out, out);
 };
 
 }  // namespace detail

@@ -47,6 +47,23 @@ using EigenMatrix =
     Eigen::Matrix<Scalar, Rows, Cols, Rows == 1 && Cols != 1 ? Eigen::RowMajor : Eigen::ColMajor, MaxRows,
                   MaxCols>;
 
+/// With the rows of X and the columns of Y.
+template <class X, class Y>
+using RowsByCols = EigenMatrix<typename X::Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime,
+                               X::MaxRowsAtCompileTime, Y::MaxColsAtCompileTime>;
+/// With as many rows as X has columns, and the columns of Y.
+template <class X, class Y>
+using ColsByCols = EigenMatrix<typename X::Scalar, X::ColsAtCompileTime, Y::ColsAtCompileTime,
+                               X::MaxColsAtCompileTime, Y::MaxColsAtCompileTime>;
+/// With the rows of X, and as many columns as Y has rows.
+template <class X, class Y>
+using RowsByRows = EigenMatrix<typename X::Scalar, X::RowsAtCompileTime, Y::RowsAtCompileTime,
+                               X::MaxRowsAtCompileTime, Y::MaxRowsAtCompileTime>;
+/// The shape of X'.
+template <class X>
+using Transposed = EigenMatrix<typename X::Scalar, X::ColsAtCompileTime, X::RowsAtCompileTime,
+                               X::MaxColsAtCompileTime, X::MaxRowsAtCompileTime>;
+
 constexpr int bounded(int size) {
   return size == dynamic ? static_cast<int>(most_lane_states) : size;
 }

@@ -13,20 +13,14 @@ template <class Scalar>
 struct EigenProducts {
   /// X'.
   template <class X>
-  static EigenMatrix<Scalar, X::ColsAtCompileTime, X::RowsAtCompileTime, X::MaxColsAtCompileTime,
-                     X::MaxRowsAtCompileTime>
-  transpose(const X& x) {
+  static Transposed<X> transpose(const X& x) {
     return x.transpose();
   }
   /// X Y.
   template <class X, class Y>
-  static EigenMatrix<Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime, X::MaxRowsAtCompileTime,
-                     Y::MaxColsAtCompileTime>
-  product(const X& x, const Y& y) {
+  static RowsByCols<X, Y> product(const X& x, const Y& y) {
     if constexpr (is_pack<Scalar>) {
-      EigenMatrix<Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime, X::MaxRowsAtCompileTime,
-                  Y::MaxColsAtCompileTime>
-          result;
+      RowsByCols<X, Y> result;
       multiply(x, y, result);
       return result;
     } else {
@@ -35,13 +29,9 @@ struct EigenProducts {
   }
   /// X' Y.
   template <class X, class Y>
-  static EigenMatrix<Scalar, X::ColsAtCompileTime, Y::ColsAtCompileTime, X::MaxColsAtCompileTime,
-                     Y::MaxColsAtCompileTime>
-  transpose_product(const X& x, const Y& y) {
+  static ColsByCols<X, Y> transpose_product(const X& x, const Y& y) {
     if constexpr (is_pack<Scalar>) {
-      EigenMatrix<Scalar, X::ColsAtCompileTime, Y::ColsAtCompileTime, X::MaxColsAtCompileTime,
-                  Y::MaxColsAtCompileTime>
-          result(x.cols(), y.cols());
+      ColsByCols<X, Y> result(x.cols(), y.cols());
       pack_product<false, false, X::RowsAtCompileTime>(column_major(x).transpose(), column_major(y), x.rows(),
                                                        result);
       return result;
@@ -51,13 +41,9 @@ struct EigenProducts {
   }
   /// X Y'.
   template <class X, class Y>
-  static EigenMatrix<Scalar, X::RowsAtCompileTime, Y::RowsAtCompileTime, X::MaxRowsAtCompileTime,
-                     Y::MaxRowsAtCompileTime>
-  product_transpose(const X& x, const Y& y) {
+  static RowsByRows<X, Y> product_transpose(const X& x, const Y& y) {
     if constexpr (is_pack<Scalar>) {
-      EigenMatrix<Scalar, X::RowsAtCompileTime, Y::RowsAtCompileTime, X::MaxRowsAtCompileTime,
-                  Y::MaxRowsAtCompileTime>
-          result(x.rows(), y.rows());
+      RowsByRows<X, Y> result(x.rows(), y.rows());
       pack_product<false, false, X::ColsAtCompileTime>(column_major(x), column_major(y).transpose(), x.cols(),
                                                        result);
       return result;
@@ -67,14 +53,10 @@ struct EigenProducts {
   }
   /// X' S X for symmetric S; symmetric up to rounding.
   template <class X, class S>
-  static EigenMatrix<Scalar, X::ColsAtCompileTime, X::ColsAtCompileTime, X::MaxColsAtCompileTime,
-                     X::MaxColsAtCompileTime>
-  congruence(const X& x, const S& s) {
+  static ColsByCols<X, X> congruence(const X& x, const S& s) {
     if constexpr (is_pack<Scalar>) {
       const auto sx = product(s, x);
-      EigenMatrix<Scalar, X::ColsAtCompileTime, X::ColsAtCompileTime, X::MaxColsAtCompileTime,
-                  X::MaxColsAtCompileTime>
-          result(x.cols(), x.cols());
+      ColsByCols<X, X> result(x.cols(), x.cols());
       pack_product<false, true, X::RowsAtCompileTime>(column_major(x).transpose(), column_major(sx), x.rows(),
                                                       result);
       return result;
@@ -84,14 +66,10 @@ struct EigenProducts {
   }
   /// X S X' for symmetric S; symmetric up to rounding.
   template <class X, class S>
-  static EigenMatrix<Scalar, X::RowsAtCompileTime, X::RowsAtCompileTime, X::MaxRowsAtCompileTime,
-                     X::MaxRowsAtCompileTime>
-  outer_congruence(const X& x, const S& s) {
+  static RowsByRows<X, X> outer_congruence(const X& x, const S& s) {
     if constexpr (is_pack<Scalar>) {
       const auto xs = product(x, s);
-      EigenMatrix<Scalar, X::RowsAtCompileTime, X::RowsAtCompileTime, X::MaxRowsAtCompileTime,
-                  X::MaxRowsAtCompileTime>
-          result(x.rows(), x.rows());
+      RowsByRows<X, X> result(x.rows(), x.rows());
       pack_product<false, true, X::ColsAtCompileTime>(column_major(xs), column_major(x).transpose(), x.cols(),
                                                       result);
       return result;
@@ -110,8 +88,8 @@ struct EigenProducts {
       z.noalias() = x * y;
     }
   }
-  /// S += X' Y for square matrices of which S and X' Y are symmetric; half of the product is saved where that
-  /// pays.
+  /// S += X' Y for square matrices of which S and X' Y are symmetric, S exactly: so is the result. Half of
+  /// the product is saved where that pays.
   template <class X>
   static void add_symmetric_product(X& s, const X& x, const X& y) {
     if constexpr (is_pack<Scalar>) {
@@ -119,9 +97,10 @@ struct EigenProducts {
                                                      s);
     } else if (has_cheap_halves(s)) {
       s.template triangularView<Eigen::Lower>() += x.transpose() * y;
-      s.template triangularView<Eigen::StrictlyUpper>() = s.transpose();
+      mirror_lower(s);
     } else {
       s.noalias() += x.transpose() * y;
+      s = symmetrised(s);
     }
   }
   /// S += X Y'; see above.
@@ -132,9 +111,10 @@ struct EigenProducts {
                                                      s);
     } else if (has_cheap_halves(s)) {
       s.template triangularView<Eigen::Lower>() += x * y.transpose();
-      s.template triangularView<Eigen::StrictlyUpper>() = s.transpose();
+      mirror_lower(s);
     } else {
       s.noalias() += x * y.transpose();
+      s = symmetrised(s);
     }
   }
   /// S += X' S X for symmetric S and square X, symmetric up to rounding; half of the second product is saved
@@ -145,7 +125,11 @@ struct EigenProducts {
       add_small_congruence<X::RowsAtCompileTime>(column_major(x), mutable_column_major(s));
     } else {
       multiply(s, x, work);
-      add_symmetric_product(s, x, work);
+      if (is_pack<Scalar> || has_cheap_halves(s)) {
+        add_symmetric_product(s, x, work);
+      } else {
+        s.noalias() += x.transpose() * work;
+      }
     }
   }
   /// S += X S X'; see `add_congruence`.
@@ -155,7 +139,11 @@ struct EigenProducts {
       add_small_congruence<X::RowsAtCompileTime>(column_major(x).transpose(), mutable_column_major(s));
     } else {
       multiply(x, s, work);
-      add_symmetric_outer_product(s, work, x);
+      if (is_pack<Scalar> || has_cheap_halves(s)) {
+        add_symmetric_outer_product(s, work, x);
+      } else {
+        s.noalias() += work * x.transpose();
+      }
     }
   }
   /// (X + X')/2.
@@ -214,6 +202,10 @@ struct EigenProducts {
   }
 
  private:
+  template <class X>
+  static void mirror_lower(X& x) {
+    x.template triangularView<Eigen::StrictlyUpper>() = x.transpose();
+  }
   // Below this, Eigen's whole product is faster than its half.
   template <class X>
   static bool has_cheap_halves(const X& x) {

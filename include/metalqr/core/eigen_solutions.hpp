@@ -27,9 +27,7 @@ struct EigenSolutions {
 
   /// X^-1 Y by LU factorisation with partial pivoting; entries are not finite where X is singular.
   template <class X, class Y>
-  static EigenMatrix<Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime, X::MaxRowsAtCompileTime,
-                     Y::MaxColsAtCompileTime>
-  solve(const X& x, const Y& y) {
+  static RowsByCols<X, Y> solve(const X& x, const Y& y) {
     if constexpr (is_pack<Scalar>) {
       X factors = x;
       Y solution = y;
@@ -39,28 +37,25 @@ struct EigenSolutions {
       return x.partialPivLu().solve(y);
     }
   }
-  /// Overwrites the square Y and Z with X^-1 Y and X^-1 Z; one factorisation serves both. Somewhat less
-  /// accurate than `solve` for large X.
+  /// Overwrites the square Y and Z with X^-1 Y and X^-1 Z; one factorisation serves both. X is overwritten.
+  /// Somewhat less accurate than `solve` for large X.
   template <class X>
-  static void solve_both(const X& x, X& y, X& z) {
+  static void solve_both(X& x, X& y, X& z) {
     constexpr Index small = 8;
     if constexpr (is_pack<Scalar> || (X::RowsAtCompileTime > 0 && X::RowsAtCompileTime <= small)) {
-      X factors = x;
-      eliminate(factors, y, z);
+      eliminate(x, y, z);
     } else {
       // Two products cost less than the triangular solves of another right-hand side.
-      const X inverse = x.partialPivLu().inverse();
-      const X first = inverse * y;
-      const X second = inverse * z;
-      y = first;
-      z = second;
+      x = x.partialPivLu().inverse();
+      X product = x * y;
+      y.swap(product);
+      product.noalias() = x * z;
+      z.swap(product);
     }
   }
   /// X^-1 Y for symmetric positive definite X, by Cholesky factorisation.
   template <class X, class Y>
-  static EigenMatrix<Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime, X::MaxRowsAtCompileTime,
-                     Y::MaxColsAtCompileTime>
-  solve_spd(const X& x, const Y& y) {
+  static RowsByCols<X, Y> solve_spd(const X& x, const Y& y) {
     if constexpr (is_pack<Scalar>) {
       X factor = x;
       Y solution = y;

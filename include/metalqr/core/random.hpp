@@ -47,6 +47,8 @@ struct StreamKey {
   std::uint64_t task = 0;           ///< index of the task or agent
   std::uint64_t sample = 0;         ///< index of the sample
 
+  /// Whether two keys address the same stream.
+  bool operator==(const StreamKey&) const = default;
   /// The same place in a family of keys that is independent of this one for each `label`.
   StreamKey child(std::uint64_t label) const {
     const r123::Philox4x64::ctr_type mixed =

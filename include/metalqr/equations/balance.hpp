@@ -4,7 +4,10 @@
 /// Diagonal scaling of a Riccati equation by powers of two, so that a problem in badly chosen units is solved
 /// as accurately as in good ones. Scales are n x 1; for packs, each lane has its own.
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
+#include <limits>
 
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/lane_matrix.hpp>
@@ -96,20 +99,30 @@ struct PencilMagnitudes {
     using std::sqrt;
     using Lane = LaneTraits<Scalar>;
     const auto larger = [](const Scalar& x, const Scalar& y) { return Lane::select(x < y, y, x); };
-    Scalar floor(0);
-    for (Index i = 0; i < Backend::rows(a); ++i) {
-      for (Index j = 0; j <= i; ++j) {
-        floor = larger(floor, sqrt(a(i, j)) * sqrt(a(j, i)));
-        floor = larger(floor, sqrt(g(i, j)) * sqrt(q(i, j)));
-      }
-    }
     const Scalar of_a = Backend::max_abs(a);
     const Scalar of_products = sqrt(Backend::max_abs(g)) * sqrt(Backend::max_abs(q));
+    // Shares of the largest products, so that they do not overflow.
+    const Scalar unit_a = inverse_or_one(of_a);
+    const Scalar unit_products = inverse_or_one(of_products);
+    Scalar share_a(0);
+    Scalar share_products(0);
+    for (Index i = 0; i < Backend::rows(a); ++i) {
+      for (Index j = 0; j <= i; ++j) {
+        share_a = larger(share_a, (a(i, j) * unit_a) * (a(j, i) * unit_a));
+        share_products = larger(share_products, (g(i, j) * unit_products) * (q(i, j) * unit_products));
+      }
+    }
+    const Scalar floor = larger(of_a * sqrt(share_a), of_products * sqrt(share_products));
     const Scalar other = Lane::select(of_a > Scalar(0), of_a, of_products);
     return Lane::select(floor > Scalar(0), floor, other);
   }
 
   StateMatrix a, g, q;
+
+ private:
+  static Scalar inverse_or_one(const Scalar& x) {
+    return Scalar(1) / LaneTraits<Scalar>::select(x > Scalar(0), x, Scalar(1));
+  }
 };
 
 /// Powers of two d for the change of state x = D x' that lowers the sum of the magnitudes of D^-1 A D
@@ -183,6 +196,17 @@ typename Backend::StateVector balancing_scales(const typename Backend::StateMatr
   return scales;
 }
 
+/// The power of two d for which d^2 x is at least 1/2 and below 2, for positive normal x; else 1.
+inline double inverse_root_power(double x) {
+  if (!(x >= std::numeric_limits<double>::min() && x <= std::numeric_limits<double>::max())) return 1;
+  // From the bits of the exponent: frexp and ldexp take longer than all the rest.
+  constexpr int digits = std::numeric_limits<double>::digits - 1;
+  constexpr std::uint64_t bias = std::numeric_limits<double>::max_exponent - 1;
+  static_assert(std::numeric_limits<double>::is_iec559 && sizeof(double) == sizeof(std::uint64_t));
+  const std::uint64_t exponent = std::bit_cast<std::uint64_t>(x) >> digits;
+  return std::bit_cast<double>((bias + (bias + 1) / 2 - (exponent + 2) / 2) << digits);
+}
+
 /// Powers of two d for which D P D has diagonal entries between 1/2 and 2; 1 where P_ii is not positive.
 /// Among diagonal scalings this is nearly the best for the condition of P (van der Sluis, Numer. Math. 14,
 /// 1969), and hence for the norm of a closed loop F with F'PF <= P.
@@ -193,13 +217,7 @@ typename Backend::StateVector unit_diagonal_scales(const typename Backend::State
   typename Backend::StateVector scales = unit_scales<Backend>(Backend::rows(P));
   for (Index i = 0; i < Backend::rows(P); ++i) {
     scales(i, 0) = Lane::make([&P, i](Index lane) {
-      const double entry = lane_to_double<Backend>(P(i, i), lane);
-      const bool usable = std::isfinite(entry) && entry > 0;
-      int exponent = 0;
-      if (usable) std::frexp(entry, &exponent);
-      // 2^(exponent - 1) <= entry < 2^exponent; half of the exponent, rounded down.
-      const int half = exponent >= 0 ? exponent / 2 : -((1 - exponent) / 2);
-      return static_cast<typename Lane::Value>(std::ldexp(1.0, -half));
+      return static_cast<typename Lane::Value>(inverse_root_power(lane_to_double<Backend>(P(i, i), lane)));
     });
   }
   return scales;

@@ -14,6 +14,12 @@ template <MatrixBackend Backend, class X, class... Terms>
 typename Backend::Scalar normalised_residual(const X& defect, const Terms&... terms) {
   using Scalar = typename Backend::Scalar;
   using Lane = LaneTraits<Scalar>;
+  // Where no square overflows and those that count do not underflow, the terms are taken as they are.
+  const Scalar sum = (Backend::norm(terms) + ...);
+  const Scalar difference = Backend::norm(defect);
+  const Scalar negligible = sum * Backend::epsilon();
+  const MaskOf<Scalar> sound = sum + difference < Lane::infinity() && negligible * negligible > Scalar(0);
+  if (Lane::all(sound)) return difference / sum;
   const MaskOf<Scalar> finite = Backend::is_finite(defect) && (Backend::is_finite(terms) && ...);
   if (!Lane::any(finite)) return Lane::infinity();
   Scalar largest = Backend::max_abs(defect);
@@ -22,15 +28,8 @@ typename Backend::Scalar normalised_residual(const X& defect, const Terms&... te
   };
   (include(Backend::max_abs(terms)), ...);
   const MaskOf<Scalar> zero = !(largest > Scalar(0));
-  // Where the squares of the entries neither overflow nor underflow, the terms are taken as they are.
-  const Scalar n = Lane::number(static_cast<double>(Backend::rows(defect)));
-  const Scalar lower = largest * Backend::epsilon();
-  const Scalar upper = largest * n;
-  const MaskOf<Scalar> sound = upper * upper < Lane::infinity() && lower * lower > Scalar(0);
   const Scalar unit = Lane::select(zero || sound, Scalar(1), largest);
-  const bool direct = Lane::all(zero || sound);
-  const auto size = [&unit, direct](const auto& x) -> Scalar {
-    if (direct) return Backend::norm(x);
+  const auto size = [&unit](const auto& x) -> Scalar {
     const X scaled = x / unit;
     return Backend::norm(scaled);
   };

@@ -94,13 +94,17 @@ template <MatrixBackend Backend>
 RiccatiSolution<Backend> solve_checked_dare(const RiccatiProblem<Backend>& original,
                                             const RiccatiOptions& options) {
   using Scalar = typename Backend::Scalar;
-  auto [problem, start, scales, attempt] = first_attempt<Backend>(original, options);
+  FirstAttempt<Backend> first(original, options);
+  RiccatiProblem<Backend>& problem = first.problem;
+  RiccatiAttempt<Backend>& attempt = first.attempt;
   Scalar doublings = attempt.doublings;
   if (!attempt.found) {
     // Q does not see every unstable mode, so that doubling found the smallest solution and not the
     // stabilising one, or the weights are too far apart for it. Another cost gives a stabilising gain, if
     // there is one.
-    start.A = problem.A;
+    RiccatiProblem<Backend> start = problem;
+    start.N = Backend::zero_like(problem.N);
+    start.has_cross = false;
     start.use_unit_input_weights();
     for (const double weight : {1.0, 1e6, 1e-6}) {
       start.Q = Scalar(weight) * Backend::identity_like(start.Q);
@@ -125,7 +129,7 @@ RiccatiSolution<Backend> solve_checked_dare(const RiccatiProblem<Backend>& origi
   }
 
   const RiccatiNewton<Backend>& newton = attempt.newton;
-  const RiccatiAnswer<Backend> answer = riccati_answer<Backend>(original, scales, attempt, options);
+  const RiccatiAnswer<Backend> answer = riccati_answer<Backend>(original, first.scales, attempt, options);
   if (!answer.accurate) {
     problem.scale(attempt.scales);
     const typename Backend::StateMatrix F = problem.closed_loop(newton.K);

@@ -51,19 +51,20 @@ RiccatiNewton<Backend> no_riccati(const RiccatiProblem<Backend>& problem) {
   return none;
 }
 
-/// Solves `start` (which has no cross term) by doubling and, from its solution, `problem` by Newton's method:
-/// as it is if both problems are the same up to completion of squares, else from the gain alone.
+/// Solves `start` (which has no cross term) by doubling and, from its solution, `unscaled` by Newton's
+/// method: as it is if both problems are the same up to completion of squares, else from the gain alone.
 template <MatrixBackend Backend>
-RiccatiAttempt<Backend> attempt_riccati(RiccatiProblem<Backend> problem, RiccatiProblem<Backend> start,
-                                        bool same, const RiccatiOptions& options) {
+RiccatiAttempt<Backend> attempt_riccati(const RiccatiProblem<Backend>& unscaled,
+                                        const RiccatiProblem<Backend>& start, bool same,
+                                        const RiccatiOptions& options) {
   using std::sqrt;
   using Scalar = typename Backend::Scalar;
   using Lane = LaneTraits<Scalar>;
-  const typename Backend::StateMatrix G = start.control_weight();
   // Beyond a few states rounding leaves the last digits to Newton's method, which squares the error.
   const bool needs_newton = !same || Backend::rows(start.A) > 8;
   const Scalar tolerance = needs_newton ? Scalar(sqrt(Backend::epsilon())) : Backend::epsilon();
-  auto doubled = riccati_doubling<Backend>(start.A, G, start.Q, options.max_doublings, tolerance);
+  auto doubled =
+      riccati_doubling<Backend>(start.A, start.control_weight(), start.Q, options.max_doublings, tolerance);
   RiccatiAttempt<Backend> attempt{.newton = no_riccati<Backend>(start),
                                   .scales = unit_scales<Backend>(Backend::rows(start.A)),
                                   .doublings = doubled.iterations};
@@ -73,6 +74,7 @@ RiccatiAttempt<Backend> attempt_riccati(RiccatiProblem<Backend> problem, Riccati
   // The rest is done in states in which the solution has a unit diagonal.
   attempt.scales = unit_diagonal_scales<Backend>(doubled.H);
   scale_entries<Backend>(doubled.H, attempt.scales, attempt.scales);
+  RiccatiProblem<Backend> problem = unscaled;
   problem.scale(attempt.scales);
   if (!needs_newton) {
     const MaskOf<Scalar> candidates =
@@ -82,10 +84,17 @@ RiccatiAttempt<Backend> attempt_riccati(RiccatiProblem<Backend> problem, Riccati
   }
   const MaskOf<Scalar> left = attempt.found && !attempt.newton.converged;
   if (Lane::any(left)) {
-    if (!same) start.scale(attempt.scales);
-    const typename Backend::StateMatrix P = same ? doubled.H : Backend::zero_like(doubled.H);
-    const typename Backend::Gain K = same ? problem.gain(P) : start.gain(doubled.H);
-    const RiccatiNewton<Backend> newton = riccati_newton<Backend>(problem, P, K, options.max_newton_steps);
+    typename Backend::Gain K;
+    if (same) {
+      K = problem.gain(doubled.H);
+    } else {
+      RiccatiProblem<Backend> scaled_start = start;
+      scaled_start.scale(attempt.scales);
+      K = scaled_start.gain(doubled.H);
+      doubled.H = Backend::zero_like(doubled.H);
+    }
+    const RiccatiNewton<Backend> newton =
+        riccati_newton<Backend>(problem, doubled.H, K, options.max_newton_steps);
     copy_lanes<Backend>(left, newton.P, attempt.newton.P);
     copy_lanes<Backend>(left, newton.K, attempt.newton.K);
     attempt.newton.residual = Lane::select(left, newton.residual, attempt.newton.residual);
@@ -100,25 +109,30 @@ RiccatiAttempt<Backend> attempt_riccati(RiccatiProblem<Backend> problem, Riccati
 /// The first attempt at a problem, in balanced states.
 template <MatrixBackend Backend>
 struct FirstAttempt {
-  RiccatiProblem<Backend> problem;       ///< the original one in the scaled states
-  RiccatiProblem<Backend> start;         ///< the same without cross term
+  RiccatiProblem<Backend> problem;       ///< in the scaled states
   typename Backend::StateVector scales;  ///< D of x = D x'
-  RiccatiAttempt<Backend> attempt{};
-};
+  RiccatiAttempt<Backend> attempt;
 
-template <MatrixBackend Backend>
-FirstAttempt<Backend> first_attempt(const RiccatiProblem<Backend>& original, const RiccatiOptions& options) {
-  FirstAttempt<Backend> first{.problem = original,
-                              .start = original.without_cross(),
-                              .scales = unit_scales<Backend>(Backend::rows(original.A))};
-  if (options.balance) {
-    first.scales = balancing_scales<Backend>(first.start.A, first.start.control_weight(), first.start.Q);
-    first.problem.scale(first.scales);
-    first.start.scale(first.scales);
+  FirstAttempt(const RiccatiProblem<Backend>& original, const RiccatiOptions& options)
+      : problem(original), scales(unit_scales<Backend>(Backend::rows(original.A))) {
+    if (!original.has_cross) {
+      balance(problem, options);
+      attempt = attempt_riccati<Backend>(problem, problem, true, options);
+    } else {
+      RiccatiProblem<Backend> start = original.without_cross();
+      balance(start, options);
+      problem.scale(scales);
+      attempt = attempt_riccati<Backend>(problem, start, true, options);
+    }
   }
-  first.attempt = attempt_riccati<Backend>(first.problem, first.start, true, options);
-  return first;
-}
+
+ private:
+  void balance(RiccatiProblem<Backend>& start, const RiccatiOptions& options) {
+    if (!options.balance) return;
+    scales = balancing_scales<Backend>(start.A, start.control_weight(), start.Q);
+    start.scale(scales);
+  }
+};
 
 /// What `problem`, the original in states scaled by `scales`, was solved to, in the original states.
 template <MatrixBackend Backend>

@@ -9,96 +9,10 @@
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/lane_matrix.hpp>
 #include <metalqr/core/status.hpp>
-#include <metalqr/equations/balance.hpp>
-#include <metalqr/equations/residual.hpp>
+#include <metalqr/equations/riccati_problem.hpp>
 #include <metalqr/equations/spectral.hpp>
 
 namespace metalqr::inline METALQR_ABI::detail {
-
-/// x_{t+1} = A x + B u with stage cost x'Qx + 2 x'Nu + u'Ru.
-template <MatrixBackend Backend>
-struct RiccatiProblem {
-  typename Backend::StateMatrix A;
-  typename Backend::InputMatrix B;
-  typename Backend::StateMatrix Q;
-  typename Backend::ControlMatrix R;
-  typename Backend::InputMatrix N;
-  bool has_cross = true;  // false: N is zero
-
-  /// Changes the state to x' with x = D x', so that P becomes D P D and K becomes K D.
-  void scale(const typename Backend::StateVector& d) {
-    const typename Backend::StateVector inverse = inverses<Backend>(d);
-    scale_entries<Backend>(A, inverse, d);
-    scale_rows(B, inverse, Backend::rows(B), Backend::cols(B));
-    scale_entries<Backend>(Q, d, d);
-    scale_rows(N, d, Backend::rows(N), Backend::cols(N));
-  }
-
-  /// The minimiser of x'Qx + 2 x'Nu + u'Ru + (Ax + Bu)'P(Ax + Bu) is u = -K x.
-  typename Backend::Gain gain(const typename Backend::StateMatrix& P) const {
-    const typename Backend::InputMatrix PB = Backend::product(P, B);
-    const typename Backend::ControlMatrix curvature = R + Backend::transpose_product(B, PB);
-    const typename Backend::Gain linear = Backend::transpose_product(PB, A) + Backend::transpose(N);
-    return Backend::solve_spd(Backend::symmetrised(curvature), linear);
-  }
-
-  /// A - BK.
-  typename Backend::StateMatrix closed_loop(const typename Backend::Gain& K) const {
-    return A - Backend::product(B, K);
-  }
-
-  /// Q + K'RK - NK - K'N'.
-  typename Backend::StateMatrix stage_cost(const typename Backend::Gain& K) const {
-    typename Backend::StateMatrix result = Q + Backend::congruence(K, R);
-    if (has_cross) {
-      const typename Backend::StateMatrix cross = Backend::product(N, K);
-      result -= cross + Backend::transpose(cross);
-    }
-    return result;
-  }
-
-  /// The problem in v = u + R^-1 N'x, which has no cross term (completion of squares).
-  RiccatiProblem without_cross() const {
-    RiccatiProblem result = *this;
-    if (!has_cross) return result;
-    const typename Backend::Gain shift = Backend::solve_spd(R, Backend::transpose(N));
-    result.A = A - Backend::product(B, shift);
-    result.Q = Q - Backend::product(N, shift);
-    result.Q = Backend::symmetrised(result.Q);
-    result.N = Backend::zero_like(N);
-    result.has_cross = false;
-    return result;
-  }
-
-  /// G = B R^-1 B'.
-  typename Backend::StateMatrix control_weight() const {
-    return Backend::symmetrised(Backend::product(B, Backend::solve_spd(R, Backend::transpose(B))));
-  }
-
-  /// Replaces R by the diagonal for which every column of B counts the same.
-  void use_unit_input_weights() {
-    using Scalar = typename Backend::Scalar;
-    R = Backend::zero_like(R);
-    for (Index j = 0; j < Backend::cols(B); ++j) {
-      Scalar size(0);
-      for (Index i = 0; i < Backend::rows(B); ++i) size += B(i, j) * B(i, j);
-      R(j, j) = size > Scalar(0) ? size : Scalar(1);
-    }
-  }
-
-  /// |Q + K'RK - NK - K'N' + F'PF - P|_F over the sum of the norms of its terms, F = A - BK; +infinity if
-  /// one of them is not finite.
-  typename Backend::Scalar residual(const typename Backend::StateMatrix& P,
-                                    const typename Backend::Gain& K) const {
-    const typename Backend::StateMatrix effort = Backend::congruence(K, R);
-    const typename Backend::StateMatrix moved = Backend::congruence(closed_loop(K), P);
-    typename Backend::StateMatrix defect = Q + effort + moved - P;
-    if (!has_cross) return normalised_residual<Backend>(defect, Q, effort, moved, P);
-    const typename Backend::StateMatrix cross = Backend::product(N, K);
-    defect -= cross + Backend::transpose(cross);
-    return normalised_residual<Backend>(defect, Q, effort, cross, cross, moved, P);
-  }
-};
 
 /// What structured doubling found; for packs, in each lane.
 template <MatrixBackend Backend>
@@ -123,34 +37,34 @@ RiccatiDoubling<Backend> riccati_doubling(typename Backend::StateMatrix A, typen
   using StateMatrix = typename Backend::StateMatrix;
   RiccatiDoubling<Backend> result{.H = std::move(Q)};
   StateMatrix& H = result.H;
-  const StateMatrix identity = Backend::identity_like(A);
-  StateMatrix work = A;
+  StateMatrix W = A;
+  StateMatrix WA = A;
+  StateMatrix WG = G;
+  StateMatrix powers[2] = {std::move(A), W};
   MaskOf<Scalar> ended = Scalar(1) < Scalar(0);
   result.converged = ended;
   for (int doublings = 0;; ++doublings) {
-    const Scalar squared = Backend::inner(A, A);
+    StateMatrix& power = powers[doublings % 2];
+    const Scalar squared = Backend::inner(power, power);
     const MaskOf<Scalar> finite = squared < Lane::infinity() && Backend::is_finite(H);
     result.converged = result.converged || (!ended && finite && squared <= tolerance);
     ended = ended || !finite || result.converged;
     if (Lane::all(ended) || doublings == max_doublings) return result;
     if (Lane::any(ended)) {
-      clear_lanes<Backend>(ended, A);
+      clear_lanes<Backend>(ended, power);
       clear_lanes<Backend>(ended, G);
     }
     result.iterations = Lane::select(ended, result.iterations, result.iterations + Scalar(1));
-    Backend::multiply(G, H, work);
-    const StateMatrix W = identity + work;
-    StateMatrix WA = A;
-    StateMatrix WG = G;
+    Backend::multiply(G, H, W);
+    for (Index i = 0; i < Backend::rows(W); ++i) W(i, i) = W(i, i) + Scalar(1);
+    WA = power;
+    WG = G;
     Backend::solve_both(W, WA, WG);
-    Backend::multiply(H, WA, work);
-    Backend::add_symmetric_product(H, A, work);
-    H = Backend::symmetrised(H);
-    Backend::multiply(A, WG, work);
-    Backend::add_symmetric_outer_product(G, work, A);
-    G = Backend::symmetrised(G);
-    Backend::multiply(A, WA, work);
-    std::swap(A, work);
+    Backend::multiply(H, WA, W);
+    Backend::add_symmetric_product(H, power, W);
+    Backend::multiply(power, WG, W);
+    Backend::add_symmetric_outer_product(G, W, power);
+    Backend::multiply(power, WA, powers[(doublings + 1) % 2]);
   }
 }
 

@@ -42,38 +42,43 @@ struct PowerReport {
 /// In a pack, a lane that has ended is given zeros until all have.
 ///
 /// Convergence is judged on the norm of the power itself and carries a running bound of its rounding error
-/// (|fl(XY) - XY|_F <= n eps |X|_F |Y|_F, Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed.,
-/// eq. 3.13), so that `converged` proves rho(F) < 1 for the matrix that was given. A test on the increments
-/// of the sum would 'converge' by overflow where rho(F) > 1; that is proved by |tr F^(2^k)| > n. At most
-/// `cap` squarings; a power that the norm of its root shows to be negligible is not computed. A NaN is
-/// `refuted`.
+/// (|fl(XY) - XY|_F <= n u / (1 - n u) |X|_F |Y|_F with u = eps / 2, Higham, Accuracy and Stability of
+/// Numerical Algorithms, 2nd ed., eq. 3.13), so that `converged` proves rho(F) < 1 for the matrix that was
+/// given. A test on the increments of the sum would 'converge' by overflow where rho(F) > 1; that is proved
+/// by |tr F^(2^k)| > n. At most `cap` squarings; a power that the norm of its root shows to be negligible is
+/// not computed. A NaN is `refuted`.
 template <MatrixBackend Backend, class X, class Visit>
 PowerReport<typename Backend::Scalar> visit_powers(const X& F, const Visit& visit,
                                                    typename Backend::Scalar tolerance = Backend::epsilon(),
                                                    int cap = 64) {
   using std::abs;
-  using std::sqrt;
   using Scalar = typename Backend::Scalar;
   using Lane = LaneTraits<Scalar>;
   const Scalar n = Lane::number(static_cast<double>(Backend::rows(F)));
-  const Scalar product_error = n * Backend::epsilon();
-  const Scalar inflation = Scalar(1) + (n * n + Scalar(4)) * Backend::epsilon();
+  const Scalar roundings = n * Backend::epsilon() / Scalar(2);
+  const Scalar unit = roundings / (Scalar(1) - roundings);
+  const Scalar product_error = unit * unit;
+  const Scalar inflation = Scalar(1) + (n * n + Scalar(16)) * Backend::epsilon();
   X powers[2];
   powers[0] = F;
   PowerReport<Scalar> report;
   MaskOf<Scalar> ended = Scalar(1) < Scalar(0);
   report.proved = report.refuted = report.vanished = ended;
   Scalar error(0);
+  // Squares of the norms, and of the error below, spare a chain of square roots: (x + y)^2 is at most
+  // 64/63 x^2 + 64 y^2, and (x + y + z)^2 at most 32/31 x^2 + 64 (y^2 + z^2).
   for (;;) {
     X& power = powers[report.doublings % 2];
     const Scalar squared = Backend::inner(power, power) * inflation;
-    if (!Lane::all(report.proved)) {
-      const Scalar norm = sqrt(squared) * inflation;
-      const Scalar limit = n * (inflation + Scalar(2) * error + Scalar(4) * product_error * norm);
-      report.proved = report.proved || (!ended && norm + error < Scalar(1));
-      report.refuted = report.refuted || !(squared < Lane::infinity()) || abs(Backend::trace(power)) > limit;
-      error = Scalar(2) * norm * error + error * error + product_error * norm * norm;
-    }
+    const Scalar excess = abs(Backend::trace(power)) - n * inflation;
+    const Scalar uncertain = n * n * (Scalar(8) * error + Scalar(32) * product_error * squared);
+    const MaskOf<Scalar> proves = Scalar(64) / Scalar(63) * squared + Scalar(64) * error < Scalar(1);
+    const MaskOf<Scalar> refutes =
+        !(squared < Lane::infinity()) || (excess > Scalar(0) && excess * excess > uncertain);
+    report.proved = report.proved || (!ended && proves);
+    report.refuted = report.refuted || refutes;
+    error =
+        Scalar(64) * ((Scalar(2) / Scalar(31) * squared + error) * error + product_error * squared * squared);
     report.vanished = report.vanished || squared <= tolerance;
     ended = report.vanished || report.refuted;
     if (Lane::all(ended) || report.doublings == cap) return report;

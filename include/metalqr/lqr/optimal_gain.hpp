@@ -36,7 +36,7 @@ struct LaneRiccati {
 
   LaneRiccati(const Task<Lanes>& tasks, const RiccatiOptions& options) {
     const RiccatiProblem<Lanes> original = riccati_problem(tasks);
-    FirstAttempt<Lanes> first = first_attempt<Lanes>(original, options);
+    FirstAttempt<Lanes> first(original, options);
     answer = riccati_answer<Lanes>(original, first.scales, first.attempt, options);
     attempt = std::move(first.attempt);
   }

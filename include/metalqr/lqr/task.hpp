@@ -13,6 +13,14 @@
 
 namespace metalqr::inline METALQR_ABI {
 
+template <MatrixBackend Backend>
+class Task;
+
+namespace detail {
+template <MatrixBackend Lanes, class TaskAt>
+Task<Lanes> pack_tasks(Index nx, Index nu, const TaskAt& task);
+}  // namespace detail
+
 /// One plant with its cost: x_{t+1} = A x_t + B u_t, cost sum over t >= 0 of x'Qx + u'Ru, E[x_0 x_0'] =
 /// Sigma0. Its matrices are checked once, when it is made; they cannot be changed afterwards.
 template <MatrixBackend Backend_>
@@ -55,17 +63,6 @@ class Task {
     Q_ = Backend::symmetrised(Q_);
     R_ = Backend::symmetrised(R_);
     Sigma0_ = Backend::symmetrised(Sigma0_);
-  }
-  /// The same without checks, for matrices that come from checked tasks. Q, R and Sigma0 are exactly
-  /// symmetric.
-  static Task from_checked(StateMatrix A, InputMatrix B, StateMatrix Q, ControlMatrix R, StateMatrix Sigma0) {
-    Task task;
-    task.A_ = std::move(A);
-    task.B_ = std::move(B);
-    task.Q_ = std::move(Q);
-    task.R_ = std::move(R);
-    task.Sigma0_ = std::move(Sigma0);
-    return task;
   }
   /// With Sigma0 the identity.
   Task(const StateMatrix& A, const InputMatrix& B, const StateMatrix& Q, const ControlMatrix& R)
@@ -111,6 +108,8 @@ class Task {
   }
 
  private:
+  template <MatrixBackend Lanes, class TaskAt>
+  friend Task<Lanes> detail::pack_tasks(Index nx, Index nu, const TaskAt& task);
   Task() = default;
 
   StateMatrix A_;

@@ -20,25 +20,24 @@ constexpr bool fits_lanes(Index nx, Index nu) {
 template <MatrixBackend Backend>
 inline constexpr bool may_fit_lanes = fits_lanes(Backend::states, Backend::inputs);
 
-/// The task that holds `task(l)` in lane l.
+/// The task that holds `task(l)` in lane l, without the checks that these have passed.
 template <MatrixBackend Lanes, class TaskAt>
 Task<Lanes> pack_tasks(Index nx, Index nu, const TaskAt& task) {
-  typename Lanes::StateMatrix A = Lanes::zero_state_matrix(nx);
-  typename Lanes::InputMatrix B = Lanes::zero_input_matrix(nx, nu);
-  typename Lanes::StateMatrix Q = A;
-  typename Lanes::ControlMatrix R = Lanes::zero_control_matrix(nu);
-  typename Lanes::StateMatrix Sigma0 = A;
+  Task<Lanes> packed;
+  packed.A_ = packed.Q_ = packed.Sigma0_ = Lanes::zero_state_matrix(nx);
+  packed.B_ = Lanes::zero_input_matrix(nx, nu);
+  packed.R_ = Lanes::zero_control_matrix(nu);
   pack_lanes(
-      A, nx, nx, [&](Index lane) -> const auto& { return task(lane).A(); });
+      packed.A_, nx, nx, [&](Index lane) -> const auto& { return task(lane).A(); });
   pack_lanes(
-      B, nx, nu, [&](Index lane) -> const auto& { return task(lane).B(); });
+      packed.B_, nx, nu, [&](Index lane) -> const auto& { return task(lane).B(); });
   pack_lanes(
-      Q, nx, nx, [&](Index lane) -> const auto& { return task(lane).Q(); });
+      packed.Q_, nx, nx, [&](Index lane) -> const auto& { return task(lane).Q(); });
   pack_lanes(
-      R, nu, nu, [&](Index lane) -> const auto& { return task(lane).R(); });
+      packed.R_, nu, nu, [&](Index lane) -> const auto& { return task(lane).R(); });
   pack_lanes(
-      Sigma0, nx, nx, [&](Index lane) -> const auto& { return task(lane).Sigma0(); });
-  return Task<Lanes>::from_checked(A, B, Q, R, Sigma0);
+      packed.Sigma0_, nx, nx, [&](Index lane) -> const auto& { return task(lane).Sigma0(); });
+  return packed;
 }
 
 /// Calls body(first, size) for the packs first ... first + size - 1 of 0 ... count - 1, on several threads

@@ -93,12 +93,6 @@ void require_estimable(const Oracle& oracle, const typename Backend::Gain& K, co
   require_resolved<Backend>(options.radius, K, "radius", power);
 }
 
-/// Whether two keys address the same stream.
-inline bool same_stream(const StreamKey& x, const StreamKey& y) {
-  return x.seed == y.seed && x.purpose == y.purpose && x.iteration == y.iteration && x.task == y.task &&
-         x.sample == y.sample;
-}
-
 /// The perturbations that several estimates in a row share, drawn once and kept by each thread for the next
 /// ones: a copy costs nothing beside the drawing.
 template <MatrixBackend Backend>
@@ -121,7 +115,7 @@ std::vector<typename Backend::Gain> shared_perturbations(Directions law, Index s
   thread_local std::size_t oldest = 0;
   for (const Drawn& set : sets) {
     if (set.law == law && set.radius == radius && set.nu == nu && set.nx == nx &&
-        static_cast<Index>(set.directions.size()) == samples && same_stream(set.key, key)) {
+        static_cast<Index>(set.directions.size()) == samples && set.key == key) {
       return set.directions;
     }
   }

@@ -4,7 +4,6 @@
 /// Cost oracles of tasks: exact, from random starts, and simulated.
 
 #include <limits>
-#include <ranges>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -173,9 +172,10 @@ class RolloutCost {
 /// One `ExactCost` for each task of a list, which must outlive them.
 template <TaskList Tasks>
 std::vector<ExactCost<BackendOf<Tasks>>> exact_costs(const Tasks& tasks) {
-  return {std::ranges::begin(tasks), std::ranges::end(tasks)};
+  const std::span<const Task<BackendOf<Tasks>>> list(tasks);
+  return {list.begin(), list.end()};
 }
 template <TaskList Tasks>
-requires(!std::ranges::borrowed_range<Tasks>) void exact_costs(const Tasks&& tasks) = delete;
+requires(!std::ranges::enable_borrowed_range<Tasks>) void exact_costs(const Tasks&& tasks) = delete;
 
 }  // namespace metalqr::inline METALQR_ABI::zeroth_order
