@@ -95,12 +95,9 @@ struct EigenProducts {
     if constexpr (is_pack<Scalar>) {
       pack_product<true, true, X::RowsAtCompileTime>(column_major(x).transpose(), column_major(y), x.rows(),
                                                      s);
-    } else if (has_cheap_halves(s)) {
-      s.template triangularView<Eigen::Lower>() += x.transpose() * y;
-      mirror_lower(s);
     } else {
-      s.noalias() += x.transpose() * y;
-      s = symmetrised(s);
+      add_nearly_symmetric(s, x.transpose(), y);
+      if (!has_cheap_halves(s)) s = symmetrised(s);
     }
   }
   /// S += X Y'; see above.
@@ -109,12 +106,9 @@ struct EigenProducts {
     if constexpr (is_pack<Scalar>) {
       pack_product<true, true, X::ColsAtCompileTime>(column_major(x), column_major(y).transpose(), x.cols(),
                                                      s);
-    } else if (has_cheap_halves(s)) {
-      s.template triangularView<Eigen::Lower>() += x * y.transpose();
-      mirror_lower(s);
     } else {
-      s.noalias() += x * y.transpose();
-      s = symmetrised(s);
+      add_nearly_symmetric(s, x, y.transpose());
+      if (!has_cheap_halves(s)) s = symmetrised(s);
     }
   }
   /// S += X' S X for symmetric S and square X, symmetric up to rounding; half of the second product is saved
@@ -125,10 +119,10 @@ struct EigenProducts {
       add_small_congruence<X::RowsAtCompileTime>(column_major(x), mutable_column_major(s));
     } else {
       multiply(s, x, work);
-      if (is_pack<Scalar> || has_cheap_halves(s)) {
+      if constexpr (is_pack<Scalar>) {
         add_symmetric_product(s, x, work);
       } else {
-        s.noalias() += x.transpose() * work;
+        add_nearly_symmetric(s, x.transpose(), work);
       }
     }
   }
@@ -139,10 +133,10 @@ struct EigenProducts {
       add_small_congruence<X::RowsAtCompileTime>(column_major(x).transpose(), mutable_column_major(s));
     } else {
       multiply(x, s, work);
-      if (is_pack<Scalar> || has_cheap_halves(s)) {
+      if constexpr (is_pack<Scalar>) {
         add_symmetric_outer_product(s, work, x);
       } else {
-        s.noalias() += work * x.transpose();
+        add_nearly_symmetric(s, work, x.transpose());
       }
     }
   }
@@ -202,9 +196,15 @@ struct EigenProducts {
   }
 
  private:
-  template <class X>
-  static void mirror_lower(X& x) {
-    x.template triangularView<Eigen::StrictlyUpper>() = x.transpose();
+  // S += X Y, for a result that is symmetric up to rounding.
+  template <class S, class X, class Y>
+  static void add_nearly_symmetric(S& s, const X& x, const Y& y) {
+    if (has_cheap_halves(s)) {
+      s.template triangularView<Eigen::Lower>() += x * y;
+      s.template triangularView<Eigen::StrictlyUpper>() = s.transpose();
+    } else {
+      s.noalias() += x * y;
+    }
   }
   // Below this, Eigen's whole product is faster than its half.
   template <class X>
