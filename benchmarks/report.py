@@ -71,11 +71,11 @@ def scaled(x):
     return f"{x:.3g}"
 
 
-def duration(ns):
+def duration(ns, digits=3):
     for size, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "us")):
         if ns >= size:
-            return f"{ns / size:.3g} {unit}"
-    return f"{ns:.3g} ns"
+            return f"{number(ns / size, digits)} {unit}"
+    return f"{number(ns, digits)} ns"
 
 
 class Table:
@@ -238,6 +238,61 @@ def compare(rows, two_cores):
     return table
 
 
+# What is timed, its rows, and the peers by which their rates are divided (a name with {} takes the row's own size).
+SHORT = (
+    (
+        "cost of a gain, in lanes (`costs`)",
+        ("cost/lanes/4x2",),
+        (
+            ("SciPy's `solve_discrete_lyapunov`", "cost/scipy/{}"),
+            ("a 500-step recursion in numpy", "cost/numpy_recursion/{}"),
+        ),
+    ),
+    ("cost of a gain, one at a time (`cost`)", ("cost/scalar/4x2",), (("SciPy", "cost/scipy/{}"),)),
+    (
+        "cost and gradient of a gain, in lanes (`gradients`)",
+        ("gradient/lanes/4x2",),
+        (("one at a time", "gradient/scalar/{}"),),
+    ),
+    (
+        "Lyapunov equation, n = 8, 64, 512, rho = 0.9",
+        tuple(f"lyapunov/metalqr/{n}" for n in (8, 64, 512)),
+        (("SLICOT SB03MD", "lyapunov/slicot/{}"),),
+    ),
+    (
+        "the same, rho = 0.999",
+        tuple(f"lyapunov/metalqr/{n}{HARD}" for n in (8, 64, 512)),
+        (("SLICOT", "lyapunov/slicot/{}"),),
+    ),
+    (
+        "Riccati equation, n = 4, 20, 100",
+        tuple(f"dare/metalqr/{size}" for size in ("4x2", "20x5", "100x20")),
+        (("SLICOT SB02OD", "dare/slicot/{}"),),
+    ),
+    ("Riccati equations, n = 4, in lanes (`solve_dare`)", ("dare/lanes/4x2",), (("SLICOT", "dare/slicot/{}"),)),
+)
+
+
+def short_table(rows):
+    """The main rows in a few lines of Markdown."""
+    lines = ["| | time | times as fast as |", "|---|---:|---|"]
+
+    def ratios(names, peer):
+        peers = [peer.format(name.split("/", 2)[2]) for name in names]
+        return ", ".join(number(rows[a]["evals_per_s"] / rows[b]["evals_per_s"], 2) for a, b in zip(names, peers))
+
+    for what, names, peers in SHORT:
+        needed = [*names, *(peer.format(name.split("/", 2)[2]) for _, peer in peers for name in names)]
+        if all("evals_per_s" in rows.get(name, {}) for name in needed):
+            times = ", ".join(duration(1e9 / rows[name]["evals_per_s"], 2) for name in names)
+            lines.append(f"| {what} | {times} | {', '.join(f'{peer} {ratios(names, row)}' for peer, row in peers)} |")
+    if all("cpu_ns" in rows.get(name, {}) for name in ("maml/fig1", "maml/numpy_iteration")):
+        own, loop = rows["maml/fig1"]["cpu_ns"], 200 * rows["maml/numpy_iteration"]["cpu_ns"]
+        what = "the published training run (240 000 costs)"
+        lines.append(f"| {what} | {duration(own, 2)} | its numpy loop {number(loop / own, 2)} |")
+    return "\n".join(lines) + "\n"
+
+
 def machine(contexts, core):
     """The line under the table."""
     model = platform.machine()
@@ -360,7 +415,7 @@ def main():
         rows.update(medians)
     contexts["two_cores"], two_cores = read(os.path.join(options.folder, "two_cores.json"))
     table = compare(rows, two_cores)
-    text = table.markdown() + "\n" + machine(contexts, options.core)
+    text = "\n".join((short_table(rows), table.markdown(), machine(contexts, options.core)))
     with open(os.path.join(options.folder, "benchmarks.md"), "w", encoding="utf8") as file:
         file.write(text)
     with open(os.path.join(options.folder, "benchmarks.json"), "w", encoding="utf8") as file:
