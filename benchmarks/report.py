@@ -110,6 +110,8 @@ class Table:
                 residual,
             )
         )
+        if "above" in residual:
+            holds = False
         self.data.append({"name": name, "against": against, "ratio": ratio, "asked": asked, "reached": holds})
 
     def usable(self, *names):

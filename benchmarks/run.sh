@@ -37,7 +37,7 @@ for candidate in /usr/bin/python3 python3; do
   fi
 done
 
-# The last core that this process may use, and the first two.
+# The last core that this process may use, and the last two.
 pinned=() paired=() core=any
 if command -v taskset >/dev/null 2>&1; then
   cores=$(taskset -cp $$ | sed 's/.*: *//' | tr ',' '\n' | awk -F- '{ for (i = $1; i <= (NF > 1 ? $2 : $1); ++i) print i }')

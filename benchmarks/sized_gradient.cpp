@@ -12,14 +12,16 @@ namespace {
 
 using Gain = Sized::Gain;
 
-/// Spoils the row unless all gradients are those of an `Evaluation`.
-template <class GradientOf>
-void require_gradients(benchmark::State& state, const metalqr::Task<Sized>& task,
-                       const std::vector<Gain>& gains, const GradientOf& gradient_of) {
+/// Spoils the row unless all costs are right and all gradients those of an `Evaluation`.
+void require_all(benchmark::State& state, const metalqr::Task<Sized>& task, const std::vector<Gain>& gains,
+                 const std::vector<metalqr::CostAndGradient<Sized>>& found) {
+  std::vector<double> costs;
+  for (const auto& each : found) costs.push_back(each.cost);
+  require_costs(state, costs, gain_problem(size));
   double worst = 0;
   for (std::size_t i = 0; i < gains.size(); ++i) {
     const metalqr::Evaluation at{task, gains[i]};
-    const Gain error = gradient_of(i) - at.gradient();
+    const Gain error = found[i].gradient - at.gradient();
     const double relative = Sized::norm(error) / at.gradient_scale();
     if (!(relative <= worst)) worst = relative;
   }
@@ -48,8 +50,17 @@ void run_evaluations(benchmark::State& state, double operations, const Evaluate&
 }
 
 void run_gradients(benchmark::State& state) {
-  run_evaluations(state, gradient_operations(size, gain_problem(size).doublings),
-                  [](const metalqr::Evaluation<Sized>& at) { return at.gradient(); });
+  const GainProblem& problem = gain_problem(size);
+  const auto task = converted<Sized>(problem.task);
+  const auto gains = converted<Sized>(problem.gains);
+  std::vector<metalqr::CostAndGradient<Sized>> found(gains.size());
+  for (auto _ : state) {
+    for (std::size_t i = 0; i < gains.size(); ++i) found[i] = metalqr::cost_and_gradient(task, gains[i]);
+    benchmark::DoNotOptimize(found.data());
+    benchmark::ClobberMemory();
+  }
+  require_all(state, task, gains, found);
+  set_rates(state, gains.size(), gradient_operations(size, problem.doublings));
 }
 
 /// H[X] along one X.
@@ -69,10 +80,7 @@ void run_gradients_in_lanes(benchmark::State& state) {
     benchmark::DoNotOptimize(found.data());
     benchmark::ClobberMemory();
   }
-  std::vector<double> costs;
-  for (const auto& each : found) costs.push_back(each.cost);
-  require_costs(state, costs, problem);
-  require_gradients(state, task, gains, [&found](std::size_t i) { return found[i].gradient; });
+  require_all(state, task, gains, found);
   set_rates(state, gains.size(), gradient_operations(size, problem.doublings));
 }
 

@@ -1,4 +1,4 @@
-# Sourced (bash) by examples/run.sh, tests/run.sh and .ci/run, which set `root` to the repository.
+# Sourced (bash) by examples/run.sh, tests/run.sh, benchmarks/run.sh and .ci/run, which set `root` to the repository.
 # Nothing here writes to stdout.
 
 build_root=${METALQR_BUILD_ROOT:-$root/build}

@@ -92,8 +92,9 @@ void print_training(const Training& run, const std::vector<int>& iterations, int
                 run.lost ? ", and the last one does too." : ".");
   }
   if (run.result.unstable_probes > 0) {
-    std::printf("  Unstable gains met by probes: %d; by inner points, so that their task was skipped: %d.\n",
-                run.result.unstable_probes, run.result.skipped_inner_points);
+    std::printf(
+        "  Unstable gains met by probes: %lld; by inner points, so that their task was skipped: %d.\n",
+        static_cast<long long>(run.result.unstable_probes), run.result.skipped_inner_points);
   }
 }
 

@@ -39,7 +39,7 @@ BOEING_K0 = np.array(
 
 def cost_by_recursion(A, B, Q, R, K, x0):
     P = Q.copy()
-    for _ in range(STEPS + 1):
+    for _ in range(STEPS):
         P = Q + K.T @ R @ K + (A - B @ K).T @ P @ (A - B @ K)
     return x0 @ P @ x0
 
@@ -48,7 +48,7 @@ def cost_by_hoisted_recursion(A, B, Q, R, K, x0):
     F = A - B @ K
     stage = Q + K.T @ R @ K
     P = Q.copy()
-    for _ in range(STEPS + 1):
+    for _ in range(STEPS):
         P = stage + F.T @ P @ F
     return x0 @ P @ x0
 

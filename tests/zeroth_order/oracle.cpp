@@ -331,6 +331,14 @@ TEST_CASE("a start of another size than the plant is refused by name") {
              Catch::Matchers::ContainsSubstring("start"));
 }
 
+TEST_CASE("costs from random starts need a key for each gain") {
+  const Problem p = problem(9);
+  const zo::RandomStartCost<Backend> oracle(p.task, p.start);
+  const std::vector<Backend::Gain> gains(20, p.K);
+  const std::vector<StreamKey> keys(19);
+  CHECK_THROWS_AS(oracle.costs(gains, keys), DimensionMismatch);
+}
+
 TEST_CASE("a family of tasks gives its exact oracles too") {
   const auto family =
       metalqr::systems::perturbed_family(metalqr::systems::modified_boeing<Backend>(), {.count = 3}, 1);

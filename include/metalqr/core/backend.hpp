@@ -68,8 +68,9 @@ concept BackendSquareMatrix = BackendMatrix<T, X> && requires(const X& x, X& out
 ///
 /// Types: `Scalar`; `StateMatrix` (n_x x n_x: A, Q, P, Sigma), `InputMatrix` (n_x x n_u: B), `Gain` (n_u x
 /// n_x: K), `ControlMatrix` (n_u x n_u: R), `StateVector`, `ControlVector`, and `Matrix` of any size; some or
-/// all may be one type. Every function returns a plain matrix, never an expression that refers to its
-/// arguments. `states` and `inputs` are the sizes if fixed, else negative.
+/// all may be one type. A sum by `add_symmetric_product` of a symmetric matrix is symmetric to the last bit.
+/// Every function returns a plain matrix, never an expression that refers to its arguments. `states` and
+/// `inputs` are the sizes if fixed, else negative.
 template <class T>
 concept MatrixBackend = detail::BackendSquareMatrix<T, typename T::StateMatrix> &&
     detail::BackendSquareMatrix<T, typename T::ControlMatrix> &&

@@ -3,6 +3,15 @@
 /// @file
 /// Matrices of Eigen, of plain numbers and of packs.
 
+// Eigen's own parallel products round differently with the number of threads.
+#if defined(_OPENMP) && !defined(EIGEN_DONT_PARALLELIZE)
+#ifdef EIGEN_CORE_H
+#error \
+    "With OpenMP, include metalqr before Eigen, or define EIGEN_DONT_PARALLELIZE (as metalqr::openmp does)."
+#endif
+#define EIGEN_DONT_PARALLELIZE
+#endif
+
 #include <Eigen/Core>
 
 #include <metalqr/core/lanes.hpp>

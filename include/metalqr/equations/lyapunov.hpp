@@ -161,7 +161,7 @@ class DiscreteLyapunov {
 /// A solution of a matrix equation with the facts about how it was found.
 template <MatrixBackend Backend>
 struct LyapunovSolution {
-  typename Backend::StateMatrix value;  ///< P, symmetric if Q is; meaningless unless `status` is converged
+  typename Backend::StateMatrix value;  ///< P, symmetric up to rounding if Q is; meaningless unless converged
   typename Backend::Scalar residual{};  ///< see `lyapunov_residual`; +infinity unless converged
   int iterations = 0;                   ///< doublings
   /// converged, unstable, or inconclusive (rho(F) < 1 is not decided, or P overflows)

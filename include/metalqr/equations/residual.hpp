@@ -3,6 +3,8 @@
 /// @file
 /// The normalised residual of a matrix equation.
 
+#include <limits>
+
 #include <metalqr/core/backend.hpp>
 
 namespace metalqr::inline METALQR_ABI::detail {
@@ -18,7 +20,9 @@ typename Backend::Scalar normalised_residual(const X& defect, const Terms&... te
   const Scalar sum = (Backend::norm(terms) + ...);
   const Scalar difference = Backend::norm(defect);
   const Scalar negligible = sum * Backend::epsilon();
-  const MaskOf<Scalar> sound = sum + difference < Lane::infinity() && negligible * negligible > Scalar(0);
+  const auto least = std::numeric_limits<typename Lane::Value>::min();
+  const Scalar normal = Scalar(least) / Backend::epsilon();
+  const MaskOf<Scalar> sound = sum + difference < Lane::infinity() && negligible * negligible > normal;
   if (Lane::all(sound)) return difference / sum;
   const MaskOf<Scalar> finite = Backend::is_finite(defect) && (Backend::is_finite(terms) && ...);
   if (!Lane::any(finite)) return Lane::infinity();

@@ -156,8 +156,9 @@ RiccatiSolution<Backend> solve_checked_dare(const RiccatiProblem<Backend>& origi
 /// K = (R + B'PB)^-1(B'PA + N') stabilises: rho(A - BK) < 1 is proved. (A, Q) need not be detectable.
 ///
 /// A is n_x x n_x, B and N are n_x x n_u; R must be positive definite and [Q N; N' R] positive semidefinite.
-/// Structured doubling, then Newton-Kleinman steps until the residual stalls, in states scaled by powers of
-/// two. O(n_x^3) for each of about log2(36 / (1 - rho)) doublings.
+/// Structured doubling, in states scaled by powers of two, then Newton-Kleinman steps until the residual
+/// stalls, but none for up to 8 states where it is 4 epsilon at most. O(n_x^3) for each of about log2(36 / (1
+/// - rho)) doublings.
 /// @throws DimensionMismatch, NotFinite, NotPositiveDefinite on bad arguments; NotStabilizable if no gain
 /// stabilises, or none was found; NoConvergence if the pencil has an eigenvalue on (or too near) the unit
 /// circle, so that no stabilising solution exists.

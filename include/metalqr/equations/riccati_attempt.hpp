@@ -86,7 +86,7 @@ RiccatiAttempt<Backend> attempt_riccati(const RiccatiProblem<Backend>& unscaled,
   if (Lane::any(left)) {
     typename Backend::Gain K;
     if (same) {
-      K = problem.gain(doubled.H);
+      K = needs_newton ? problem.gain(doubled.H) : attempt.newton.K;
     } else {
       RiccatiProblem<Backend> scaled_start = start;
       scaled_start.scale(attempt.scales);

@@ -3,7 +3,6 @@
 /// @file
 /// Spectral radius and stability of a square matrix, from matrix products alone.
 
-#include <algorithm>
 #include <cmath>
 #include <type_traits>
 
@@ -19,10 +18,11 @@ namespace metalqr::inline METALQR_ABI {
 /// What repeated squaring of F found; for packs, in each lane.
 template <class Scalar>
 struct PowerReport {
-  MaskOf<Scalar> proved{};    ///< rho(F) < 1 is proved
-  MaskOf<Scalar> refuted{};   ///< rho(F) > 1 is proved, or a power overflowed
-  MaskOf<Scalar> vanished{};  ///< the norm fell below the tolerance
-  int doublings = 0;          ///< number k of powers F^(2^0) ... F^(2^(k-1)) that were visited
+  MaskOf<Scalar> proved{};   ///< rho(F) < 1 is proved
+  MaskOf<Scalar> refuted{};  ///< rho(F) > 1 is proved, or a power overflowed
+  MaskOf<Scalar>
+      vanished{};     ///< the square of the norm fell below the tolerance, or will with the next power
+  int doublings = 0;  ///< number k of powers F^(2^0) ... F^(2^(k-1)) that were visited
 
   /// Where a doubling sum over the powers is the solution.
   MaskOf<Scalar> converged() const { return proved && vanished; }
@@ -104,17 +104,19 @@ MaskOf<typename Backend::Scalar> is_lyapunov_certificate(const typename Backend:
   using std::abs;
   using Scalar = typename Backend::Scalar;
   using StateMatrix = typename Backend::StateMatrix;
-  const StateMatrix decrease = X - Backend::congruence(F, X);
+  const StateMatrix S =
+      Backend::symmetrised(X);  // what is factorised is a triangle, what is multiplied is all
+  const StateMatrix decrease = S - Backend::congruence(F, S);
   const Scalar n = LaneTraits<Scalar>::number(static_cast<double>(Backend::rows(F)));
   const Scalar unit = Scalar(2) * (n + Scalar(4)) * Backend::epsilon();
   const Scalar size = Backend::norm(F);
-  // |X|_F is at most the trace of X, which neither overflows nor underflows, if X is positive definite.
-  const Scalar own_error = unit * abs(Backend::trace(X));
+  // |S|_F is at most the trace of S, which neither overflows nor underflows, if X is positive definite.
+  const Scalar own_error = unit * abs(Backend::trace(S));
   const Scalar product_error = (size * size + Scalar(1)) * own_error;
   const Scalar decrease_error = product_error + unit * abs(Backend::trace(decrease));
   const MaskOf<Scalar> exceeds_underflow = own_error * Backend::epsilon() * Backend::epsilon() > Scalar(0);
   StateMatrix lowered_decrease = Backend::symmetrised(decrease);
-  StateMatrix lowered = X;
+  StateMatrix lowered = S;
   for (Index i = 0; i < Backend::rows(F); ++i) {
     lowered_decrease(i, i) = lowered_decrease(i, i) - decrease_error;
     lowered(i, i) = lowered(i, i) - own_error;
@@ -181,7 +183,7 @@ PowerReport<typename Backend::Scalar> settled(PowerReport<typename Backend::Scal
                                               const typename Backend::StateMatrix& F,
                                               const typename Backend::StateMatrix& X) {
   if (!LaneTraits<typename Backend::Scalar>::any(report.open())) return report;
-  const auto certified = is_lyapunov_certificate<Backend>(F, Backend::symmetrised(X));
+  const auto certified = is_lyapunov_certificate<Backend>(F, X);
   report.proved = report.proved || (report.open() && certified);
   return settled<Backend>(report, F);
 }

@@ -95,8 +95,9 @@ void require_gains(const Task<Backend>& task, std::span<const typename Backend::
 }  // namespace detail
 
 /// J(K) of each gain (n_u x n_x) on a task, what `cost(task, K)` gives; +infinity where rho(A - BK) < 1 is
-/// not proved, which neither slows nor changes the others. Systems of up to 16 states are worked on in lanes,
-/// with `metalqr::lanes` 2 to 8 in an instruction (twice as many in float), without allocations in the loop.
+/// not proved, which neither slows nor changes the others. Systems of up to 16 states and 16 inputs are
+/// worked on in lanes, with `metalqr::lanes` 2 to 8 in an instruction (twice as many in float), without
+/// allocations in the loop.
 /// @param threads at most so many; 0 leaves it to OpenMP. The result is bitwise the same for any number.
 /// @throws DimensionMismatch for a gain of another shape.
 template <MatrixBackend Backend>

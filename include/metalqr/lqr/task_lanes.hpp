@@ -71,14 +71,14 @@ void for_each_task_pack(Index count, bool shared, const TaskAt& task, const Pack
           return task(first + (lane < size ? lane : 0));
         });
       };
-      const Task<Lanes> same = tasks(0, 1);
-      for_each_pack(count, lane_count<Backend>, nx, threads, [&](Index first, Index size) {
-        if (shared) {
-          packed(same, first, size);
-        } else {
-          packed(tasks(first, size), first, size);
-        }
-      });
+      if (shared) {
+        const Task<Lanes> same = tasks(0, 1);
+        for_each_pack(count, lane_count<Backend>, nx, threads,
+                      [&](Index first, Index size) { packed(same, first, size); });
+      } else {
+        for_each_pack(count, lane_count<Backend>, nx, threads,
+                      [&](Index first, Index size) { packed(tasks(first, size), first, size); });
+      }
       return;
     }
   }

@@ -188,7 +188,7 @@ class MetaProblem {
     state_.calls.base += sums.calls.base;
     state_.calls.assessments += sums.calls.assessments;
     state_.calls.curvature += sums.calls.curvature;
-    state_.unstable_probes += static_cast<int>(sums.unstable_probes);
+    state_.unstable_probes += sums.unstable_probes;
     state_.skipped_inner_points += sums.inner_points_unstable;
     state_.reduced_inner_steps += sums.reductions;
     smallest_inner_step_ = sums.smallest_inner_step;

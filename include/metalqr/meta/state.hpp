@@ -27,7 +27,7 @@ struct State {
   int guard_refusals = 0;                                    ///< trials that the guard refused
   int skipped_inner_points = 0;  ///< tasks left out of an iteration: their inner point is unstable
   int reduced_inner_steps = 0;   ///< halvings of an inner step, or reductions by its curvature
-  int unstable_probes = 0;       ///< perturbed gains without a finite cost
+  Index unstable_probes = 0;     ///< perturbed gains without a finite cost
 };
 
 namespace detail {
@@ -104,7 +104,7 @@ struct Result {
   int guard_refusals = 0;                ///< trials that the guard refused
   int skipped_inner_points = 0;          ///< see `State`
   int reduced_inner_steps = 0;           ///< see `State`
-  int unstable_probes = 0;               ///< see `State`
+  Index unstable_probes = 0;             ///< see `State`
   std::vector<Record<Backend>> history;  ///< one record an iteration
 };
 

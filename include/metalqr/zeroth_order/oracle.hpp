@@ -63,6 +63,13 @@ void require_gain(const Plant& plant, const typename Backend::Gain& K, const cha
   }
 }
 
+/// Throws `DimensionMismatch` unless a list has one entry for each gain.
+inline void require_as_many(std::size_t count, std::size_t gains, const char* name) {
+  if (count == gains) return;
+  throw DimensionMismatch(std::string(name) + ": expected one for each of " + std::to_string(gains) +
+                          " gains, got " + std::to_string(count));
+}
+
 /// The value if it is finite, else +infinity.
 template <class Scalar>
 Scalar finite_or_infinity(const Scalar& value) {
@@ -93,16 +100,11 @@ std::vector<typename Backend::Scalar> call_all(
     const Oracle& oracle, std::type_identity_t<std::span<const typename Backend::Gain>> gains,
     std::span<const StreamKey> keys) {
   using Scalar = typename Backend::Scalar;
-  const auto require_as_many = [&gains](std::size_t count, const char* name) {
-    if (count == gains.size()) return;
-    throw DimensionMismatch(std::string(name) + ": expected one for each of " + std::to_string(gains.size()) +
-                            " gains, got " + std::to_string(count));
-  };
-  require_as_many(keys.size(), "keys");
+  detail::require_as_many(keys.size(), gains.size(), "keys");
   std::vector<Scalar> values;
   if constexpr (BatchOracle<Oracle, Backend>) {
     values = oracle.costs(gains, keys);
-    require_as_many(values.size(), "costs");
+    detail::require_as_many(values.size(), gains.size(), "costs");
     for (Scalar& value : values) value = detail::finite_or_infinity(value);
   } else {
     values.reserve(gains.size());

@@ -71,9 +71,10 @@ class RandomStartCost {
   }
   /// The costs of many gains (n_u x n_x), each from the initial state at its own key, in lanes where they are
   /// small.
-  /// @throws DimensionMismatch for a gain of another shape.
+  /// @throws DimensionMismatch for a gain of another shape, or if keys are not as many as the gains.
   std::vector<typename Backend::Scalar> costs(std::span<const typename Backend::Gain> gains,
                                               std::span<const StreamKey> keys) const {
+    detail::require_as_many(keys.size(), gains.size(), "keys");
     metalqr::detail::require_gains(*task_, gains);
     std::vector<StateVector> starts;
     starts.reserve(keys.size());
