@@ -111,13 +111,13 @@ TEST_CASE("training takes less than 1 KiB of memory a task beyond the tasks, how
     CHECK(result.iterations == options.iterations);
     return static_cast<double>(memory.peak());
   };
-  const std::vector<Options> longer = few_iterations(6);
-  const std::vector<Options> shorter = few_iterations(2);
+  const std::vector<Options> longer = few_iterations(3);
+  const std::vector<Options> shorter = few_iterations(1);
   for (std::size_t i = 0; i < longer.size(); ++i) {
     INFO(meta::to_string(longer[i].order));
     const double bytes = peak(longer[i]);
     CHECK(bytes < 1024 * static_cast<double>(tasks.size()));
-    // The history keeps no costs of single tasks: of four more iterations there is not one number a task.
+    // The history keeps no costs of single tasks: of two more iterations there is not one number a task.
     CHECK(bytes - peak(shorter[i]) < 8 * static_cast<double>(tasks.size()));
   }
 }
