@@ -4,6 +4,7 @@
 /// Lists of estimates for the tests of combiners.
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -85,6 +86,21 @@ inline bool is_between(const Dense& X, const Estimates<>& list, std::size_t hone
     }
   }
   return true;
+}
+
+/// The list with its last `corrupted` estimates replaced by far ones, of very different sizes.
+inline Estimates<> corrupted_list(std::size_t count, std::size_t corrupted, metalqr::Stream& stream,
+                                  bool same_side) {
+  Estimates<> list = test::random_estimates(count, stream, false);
+  for (std::size_t k = count - corrupted; k < count; ++k) {
+    const double size = std::pow(10.0, stream.uniform(0, 300));
+    for (Index i = 0; i < 2; ++i) {
+      for (Index j = 0; j < 4; ++j) {
+        list[k].estimate(i, j) = same_side ? 1e300 : size * stream.rademacher();
+      }
+    }
+  }
+  return list;
 }
 
 /// What must hold for every combiner: the scale of the weights, the order of the list, and estimates of
