@@ -1,9 +1,10 @@
 #include <metalqr/federated/server_optimizer.hpp>
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <string>
+#include <type_traits>
 #include <vector>
 
 #include "support.hpp"
@@ -264,7 +265,7 @@ TEST_CASE("bad arguments of an optimiser are refused and leave the state as it w
         "direction: expected at least one row and one column, got shape 0x0");
   CHECK(test::message_of<NotFinite>(advance(momentum, row({1, infinity}), 0.1)) ==
         "direction: expected finite entries, got inf at (0, 1)");
-  // The sum of 1.7e308 and the running one overflows, or its product with the step.
+  // Finite arguments, but a step that is not.
   CHECK(test::message_of<NotFinite>(advance(plain, row({1e300, 0}), 1e300)) ==
         "change: expected finite entries, got inf at (0, 0)");
   CHECK(state.first == row({1, 2}));
