@@ -115,6 +115,17 @@ TEST_CASE("the iteration leaves an estimate that is not the minimiser") {
   CHECK(test::relative_error(found, search(Dense{{1, 1}}, list)) < 1e-7);
 }
 
+TEST_CASE("the first step away from an estimate is that of Vardi and Zhang") {
+  // Seen from the origin the others pull with (0, 0.4), which its weight of 0.1 reduces to (0, 0.3); the sum
+  // of w/|X| is 0.6.
+  const auto list = estimates_of({{0, 0}, {3, 4}, {-3, 4}, {8, -6}, {-8, -6}}, {0.1, 1, 1, 1, 1});
+  CHECK(test::relative_error(combined(fed::GeometricMedian{.max_iterations = 1}, list), Dense{{0, 0.5}}) <
+        1e-14);
+  // More than 0.4 holds it.
+  const auto held = estimates_of({{0, 0}, {3, 4}, {-3, 4}, {8, -6}, {-8, -6}}, {0.41, 1, 1, 1, 1});
+  CHECK(combined(fed::GeometricMedian{}, held).entries == Numbers{0, 0});
+}
+
 TEST_CASE("the geometric median minimises the weighted sum of distances") {
   for (std::uint64_t trial = 0; trial < 60; ++trial) {
     metalqr::Stream stream = test::stream(10, trial);
