@@ -74,3 +74,4 @@
 #include <metalqr/zeroth_order/gradient.hpp>
 #include <metalqr/zeroth_order/hessian.hpp>
 #include <metalqr/zeroth_order/oracle.hpp>
+#include <metalqr/zeroth_order/variance_reduction.hpp>
