@@ -107,7 +107,7 @@ template <MatrixBackend Backend, Combiner<Backend> Policy>
 typename Backend::Gain combine(const Policy& combiner,
                                std::type_identity_t<std::span<const WeightedEstimate<Backend>>> estimates) {
   detail::require_estimates<Backend>(estimates);
-  const typename Backend::Gain combined = combiner(estimates);
+  typename Backend::Gain combined = combiner(estimates);
   const typename Backend::Gain& first = estimates.front().estimate;
   metalqr::detail::require_shape<Backend>(combined, Backend::rows(first), Backend::cols(first),
                                           "combined estimate");

@@ -160,7 +160,7 @@ typename Backend::Gain advance(const Optimizer& optimizer, OptimizerState<Backen
     require_finite<Backend>(state.second, "state.second");
   }
   if (next.steps < std::numeric_limits<int>::max()) ++next.steps;
-  const Gain change = optimizer(next, direction, step);
+  Gain change = optimizer(next, direction, step);
   require_shape<Backend>(change, nu, nx, "change");
   require_finite<Backend>(change, "change");
   require_finite<Backend>(next.first, "state.first");
