@@ -35,6 +35,20 @@
 #include <metalqr/equations/riccati_steps.hpp>
 #include <metalqr/equations/spectral.hpp>
 #include <metalqr/equations/spectral_norm.hpp>
+#include <metalqr/federated/agents.hpp>
+#include <metalqr/federated/combiner.hpp>
+#include <metalqr/federated/compression.hpp>
+#include <metalqr/federated/event_queue.hpp>
+#include <metalqr/federated/geometric_median.hpp>
+#include <metalqr/federated/krum.hpp>
+#include <metalqr/federated/latency.hpp>
+#include <metalqr/federated/message.hpp>
+#include <metalqr/federated/robust.hpp>
+#include <metalqr/federated/rule.hpp>
+#include <metalqr/federated/server.hpp>
+#include <metalqr/federated/server_optimizer.hpp>
+#include <metalqr/federated/server_state.hpp>
+#include <metalqr/federated/virtual_time.hpp>
 #include <metalqr/io/atomic_file.hpp>
 #include <metalqr/io/csv.hpp>
 #include <metalqr/io/text_file.hpp>
@@ -74,3 +88,4 @@
 #include <metalqr/zeroth_order/gradient.hpp>
 #include <metalqr/zeroth_order/hessian.hpp>
 #include <metalqr/zeroth_order/oracle.hpp>
+#include <metalqr/zeroth_order/variance_reduction.hpp>

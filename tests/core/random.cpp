@@ -176,6 +176,14 @@ TEST_CASE("every field of a key matters, and so does every label of a child") {
   CHECK(Stream(swapped).bits() != Stream(key).bits());
 }
 
+TEST_CASE("the numbers behind the purposes stay, and with them every stream") {
+  const Purpose purposes[] = {Purpose::directions, Purpose::initial_state, Purpose::process_noise,
+                              Purpose::tasks,      Purpose::excitation,    Purpose::search,
+                              Purpose::user,       Purpose::latencies};
+  std::uint64_t number = 0;
+  for (const Purpose purpose : purposes) CHECK(static_cast<std::uint64_t>(purpose) == number++);
+}
+
 TEST_CASE("the with functions change one field of a key") {
   const auto fields = [](const StreamKey& k) {
     return std::array<std::uint64_t, 5>{k.seed, static_cast<std::uint64_t>(k.purpose), k.iteration, k.task,

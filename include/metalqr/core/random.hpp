@@ -28,7 +28,8 @@
 
 namespace metalqr::inline METALQR_ABI {
 
-/// What a stream of random numbers is used for; streams of different purposes are independent.
+/// What a stream of random numbers is used for; streams of different purposes are independent. The numbers
+/// behind the names belong to the streams, so that new names come last.
 enum class Purpose : std::uint64_t {
   directions,     ///< perturbations of a zeroth-order estimator
   initial_state,  ///< x0 of a rollout
@@ -36,7 +37,8 @@ enum class Purpose : std::uint64_t {
   tasks,          ///< generation of task families
   excitation,     ///< inputs of an identification experiment
   search,         ///< start vectors of iterative algorithms
-  user            ///< yours
+  user,           ///< yours
+  latencies       ///< durations of work and messages in virtual time
 };
 
 /// The address of a stream: equal keys give equal numbers, on any thread and in any order.

@@ -1,0 +1,507 @@
+#pragma once
+
+/// @file
+/// The server of a federated run: a state machine that turns events into commands.
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <metalqr/core/check.hpp>
+#include <metalqr/core/error.hpp>
+#include <metalqr/federated/combiner.hpp>
+#include <metalqr/federated/message.hpp>
+#include <metalqr/federated/rule.hpp>
+#include <metalqr/federated/server_optimizer.hpp>
+#include <metalqr/federated/server_state.hpp>
+
+namespace metalqr::inline METALQR_ABI::federated {
+
+/// What protects the fleet from a gain that destabilises one of its systems. Both kinds need costs alone.
+enum class Guard {
+  none,  ///< nothing
+  /// A candidate is committed only when every agent that is present has found its cost within its limit; else
+  /// the step is halved and asked about again.
+  ask,
+  /// A gain is committed at once and asked about afterwards; on a cost above an agent's limit the server
+  /// returns to the last gain that all accepted.
+  rollback
+};
+
+/// Settings of a server.
+struct ServerOptions {
+  double step = 1e-5;        ///< step size eta
+  Guard guard = Guard::ask;  ///< see `Guard`
+  int max_halvings = 30;     ///< of a candidate's step, before it is given up
+  /// Time after which a message that was not answered is sent again, once or twice as long; 0: messages are
+  /// never lost.
+  double retry_after = 0;
+};
+
+/// Throws `InvalidOption` naming the first field out of its range.
+inline void validate(const ServerOptions& options) {
+  using metalqr::detail::require_option;
+  require_option(std::isfinite(options.step) && options.step > 0, "step", options.step, "a positive number");
+  require_option(options.max_halvings >= 0, "max_halvings", options.max_halvings, "a number >= 0");
+  require_option(std::isfinite(options.retry_after) && options.retry_after >= 0, "retry_after",
+                 options.retry_after, "a number >= 0");
+}
+
+/// The server of asynchronous and of synchronous federated policy gradient (Toso, Wang, Anderson,
+/// "Asynchronous heterogeneous linear quadratic regulator design", 2024, algorithm 1, with the rule
+/// `Buffered`): K_{n+1} = K_n - eta sum_i w_i g_i / sum_i w_i over the reports of an update, or what its
+/// combiner and optimiser make of them. It has no clock, thread or socket: an engine calls `on` and carries
+/// out the commands. The reports of an update are combined in the order of their agents, so that the order of
+/// arrival within one does not matter.
+///
+/// An event costs O(1), an update O(reports), a question and a return to an earlier gain O(agents).
+template <MatrixBackend Backend_, Rule RuleType, class CombinerType = Mean, class OptimizerType = PlainStep>
+class Server {
+ public:
+  using Backend = Backend_;                        ///< matrix library
+  using Gain = typename Backend::Gain;             ///< n_u x n_x
+  using Scalar = typename Backend::Scalar;         ///< number type
+  using State = ServerState<Backend>;              ///< what it carries
+  using Commands = std::vector<Command<Backend>>;  ///< what it says
+
+  /// @param K0 n_u x n_x, which every agent's system is stable with.
+  /// @throws DimensionMismatch, NotFinite for a bad K0; InvalidOption.
+  Server(const Gain& K0, RuleType rule, const ServerOptions& options = {}, CombinerType combiner = {},
+         OptimizerType optimizer = {})
+      : Server(start_at(K0), std::move(rule), options, std::move(combiner), std::move(optimizer)) {}
+  /// Continues from a state.
+  /// @throws InvalidOption; DimensionMismatch or NotFinite for a state without a gain.
+  Server(State state, RuleType rule, const ServerOptions& options = {}, CombinerType combiner = {},
+         OptimizerType optimizer = {})
+      : state_(std::move(state)),
+        rule_(std::move(rule)),
+        options_(options),
+        combiner_(std::move(combiner)),
+        optimizer_(std::move(optimizer)) {
+    validate(options_);
+    federated::validate(rule_);
+    metalqr::detail::require_shape<Backend>(state_.gain, Backend::rows(state_.gain),
+                                            Backend::cols(state_.gain), "K0");
+    metalqr::detail::require_finite<Backend>(state_.gain, "K0");
+    if (federated::refresh_after(rule_) >= 0 && state_.sent.empty()) {
+      state_.sent.resize(static_cast<std::size_t>(federated::refresh_after(rule_)) + 2);
+    }
+  }
+
+  /// The state, to look at or to continue from.
+  const State& state() const noexcept { return state_; }
+  /// The current gain.
+  const Gain& gain() const noexcept { return state_.gain; }
+
+  /// Takes in an event and appends what follows from it to `commands`.
+  /// @throws InvalidOption for an agent with a negative number.
+  void on(const Event<Backend>& event, Commands& commands) {
+    out_ = &commands;
+    std::visit([this](const auto& message) { this->take(message); }, event);
+    out_ = nullptr;
+  }
+  /// The same, with the commands as the result.
+  Commands on(const Event<Backend>& event) {
+    Commands commands;
+    on(event, commands);
+    return commands;
+  }
+
+ private:
+  static constexpr Index window_timer = 0;
+  static constexpr Index retry_timer = 1;
+
+  static State start_at(const Gain& K0) {
+    State state;
+    state.gain = K0;
+    state.start = state.safe = state.confirmed = {.gain = K0};
+    return state;
+  }
+
+  AgentRecord<Backend>* find(Index agent) {
+    const bool exists = agent >= 0 && static_cast<std::size_t>(agent) < state_.agents.size();
+    AgentRecord<Backend>* record = exists ? &state_.agents[static_cast<std::size_t>(agent)] : nullptr;
+    return record != nullptr && record->known ? record : nullptr;
+  }
+  AgentRecord<Backend>& at(Index agent) { return state_.agents[static_cast<std::size_t>(agent)]; }
+  void say(Command<Backend> command) { out_->push_back(std::move(command)); }
+
+  void take(const Joined<Backend>& joined) {
+    if (joined.agent < 0) {
+      throw InvalidOption("agent: expected a number >= 0, got " + std::to_string(joined.agent));
+    }
+    if (static_cast<std::size_t>(joined.agent) >= state_.agents.size()) {
+      state_.agents.resize(static_cast<std::size_t>(joined.agent) + 1);
+    }
+    AgentRecord<Backend>& record = at(joined.agent);
+    record.limit = joined.limit;
+    if (!record.known) {
+      record.known = true;
+      ++state_.known;
+    }
+    if (!record.present) {
+      record.present = true;
+      ++state_.present;
+      if (state_.question.open) ask(joined.agent);
+    }
+    send(joined.agent);
+    arm();
+  }
+
+  void take(const Left& left) {
+    if (AgentRecord<Backend>* record = find(left.agent); record != nullptr && record->present) {
+      remove(*record);
+      if (state_.question.open && state_.question.waiting == 0) settle();
+      update_if_ready();
+    }
+  }
+
+  void take(const Report<Backend>& report) {
+    ++state_.statistics.reports;
+    AgentRecord<Backend>* record = find(report.agent);
+    if (record == nullptr || report.version < 0 || report.version > state_.version) {
+      ++state_.statistics.refused;
+      return;
+    }
+    if (!record->working) {
+      ++state_.statistics.repeated;
+      return;
+    }
+    ++record->reports;
+    // An older report was on its way when the agent was restarted.
+    if (report.version >= record->version) {
+      record->working = false;
+      --state_.working;
+    }
+    const bool accepted = report.cost <= record->limit;
+    if (accepted && report.version > record->accepted) record->accepted = report.version;
+    if (report.version < state_.returned) {
+      ++state_.statistics.abandoned;
+    } else if (options_.guard != Guard::none && !accepted && !std::isnan(Backend::to_double(report.cost)) &&
+               report.version > record->accepted) {
+      ++state_.statistics.abandoned;
+      return_for(report.agent);
+      return;
+    } else if (!is_usable(report)) {
+      ++state_.statistics.refused;
+    } else if (!federated::admits(rule_, state_.version - report.version)) {
+      ++state_.statistics.too_old;
+    } else {
+      state_.reports.push_back(report);
+      if (!record->working && federated::keeps_working(rule_)) {
+        send(report.agent);
+      } else if (!record->working) {
+        record->waiting = true;
+        state_.idle.push_back(report.agent);
+      }
+      update_if_ready();
+      return;
+    }
+    if (!record->working) send(report.agent);
+  }
+
+  void take(const Verdict<Backend>& verdict) {
+    AgentRecord<Backend>* record = find(verdict.agent);
+    Question<Backend>& question = state_.question;
+    if (record == nullptr || !question.open || verdict.candidate != question.id ||
+        record->asked != question.id) {
+      return;
+    }
+    record->asked = -1;
+    --question.waiting;
+    if (!(verdict.cost <= record->limit)) {
+      if (question.version >= 0) {
+        return_for(verdict.agent);
+      } else {
+        halve();
+      }
+      return;
+    }
+    if (question.version > record->accepted) record->accepted = question.version;
+    if (question.waiting == 0) settle();
+  }
+
+  void take(const Timer& timer) {
+    if (timer.id == window_timer && federated::window(rule_) > 0) {
+      say(Wake{.id = window_timer, .delay = federated::window(rule_)});
+      if (!state_.reports.empty() && is_enough() && !is_deciding()) update();
+    } else if (timer.id == retry_timer && options_.retry_after > 0) {
+      say(Wake{.id = retry_timer, .delay = options_.retry_after});
+      retry();
+    }
+  }
+
+  bool is_usable(const Report<Backend>& report) const {
+    return Backend::rows(report.estimate) == Backend::rows(state_.gain) &&
+           Backend::cols(report.estimate) == Backend::cols(state_.gain) &&
+           Backend::is_finite(report.estimate) && std::isfinite(report.weight) && report.weight > 0 &&
+           !std::isinf(Backend::to_double(report.cost));
+  }
+  /// Whether a candidate is being asked about, so that no other can be made.
+  bool is_deciding() const { return state_.question.open && state_.question.version < 0; }
+
+  void arm() {
+    if (state_.armed) return;
+    state_.armed = true;
+    if (federated::window(rule_) > 0) say(Wake{.id = window_timer, .delay = federated::window(rule_)});
+    if (options_.retry_after > 0) say(Wake{.id = retry_timer, .delay = options_.retry_after});
+  }
+
+  void send(Index agent, bool restart = false) {
+    AgentRecord<Backend>& record = at(agent);
+    if (!record.working) ++state_.working;
+    record.working = true;
+    record.waiting = record.overdue = false;
+    record.version = state_.version;
+    if (!state_.sent.empty()) bucket(state_.version).push_back(agent);
+    say(Send<Backend>{.agent = agent, .version = state_.version, .gain = state_.gain, .restart = restart});
+  }
+  std::vector<Index>& bucket(Index version) {
+    return state_.sent[static_cast<std::size_t>(version) % state_.sent.size()];
+  }
+
+  void remove(AgentRecord<Backend>& record) {
+    record.present = false;
+    --state_.present;
+    if (record.working) --state_.working;
+    record.working = record.waiting = false;
+    if (state_.question.open && record.asked == state_.question.id) --state_.question.waiting;
+    record.asked = -1;
+  }
+
+  bool is_enough() const { return static_cast<Index>(state_.reports.size()) >= fewest_estimates(combiner_); }
+
+  void update_if_ready() {
+    while (!is_deciding() && is_enough() &&
+           rule_.is_ready(Standing{.reports = static_cast<Index>(state_.reports.size()),
+                                   .working = state_.working,
+                                   .present = state_.present})) {
+      update();
+    }
+  }
+
+  /// Makes one step of the reports, and commits it or asks about it.
+  void update() {
+    std::vector<Report<Backend>> reports = std::move(state_.reports);
+    state_.reports.clear();
+    std::stable_sort(reports.begin(), reports.end(), [](const Report<Backend>& x, const Report<Backend>& y) {
+      return x.agent < y.agent || (x.agent == y.agent && x.version < y.version);
+    });
+    std::vector<WeightedEstimate<Backend>> estimates;
+    estimates.reserve(reports.size());
+    Index oldest = 0;
+    for (Report<Backend>& report : reports) {
+      const Index staleness = state_.version - report.version;
+      oldest = std::max(oldest, staleness);
+      estimates.push_back({.estimate = std::move(report.estimate),
+                           .weight = report.weight * federated::weight(rule_, staleness)});
+      count(report.agent, staleness);
+    }
+    const double step_size = options_.step * federated::step_factor(rule_, oldest);
+    Gain step;
+    try {
+      const Gain direction =
+          combine<Backend>(combiner_, std::span<const WeightedEstimate<Backend>>(estimates));
+      step = advance<Backend>(optimizer_, state_.optimizer, direction, step_size);
+    } catch (const NotFinite&) {  // finite reports, whose sum or step overflows
+      give_up();
+      return;
+    }
+    if (!Backend::is_finite(Gain(state_.gain - step))) return give_up();
+    const Index used = static_cast<Index>(reports.size());
+    if (options_.guard != Guard::ask) {
+      commit(state_.gain - step, used, step_size);
+      return;
+    }
+    state_.question.step = step;
+    state_.question.reports = used;
+    state_.question.step_size = step_size;
+    state_.question.halvings = 0;
+    ask_about(state_.gain - step, -1);
+  }
+
+  void count(Index agent, Index staleness) {
+    ServerStatistics& statistics = state_.statistics;
+    ++statistics.used;
+    ++at(agent).participations;
+    if (static_cast<std::size_t>(staleness) >= statistics.staleness.size()) {
+      statistics.staleness.resize(static_cast<std::size_t>(staleness) + 1);
+    }
+    ++statistics.staleness[static_cast<std::size_t>(staleness)];
+  }
+
+  void commit(Gain gain, Index reports, double step_size) {
+    state_.gain = std::move(gain);
+    state_.origin = ++state_.version;
+    ++state_.statistics.updates;
+    say(Commit<Backend>{
+        .version = state_.version, .gain = state_.gain, .reports = reports, .step = step_size});
+    if (options_.guard == Guard::ask) confirm(state_.gain, state_.version);
+    drop_too_old();
+    release_idle();
+    refresh();
+    if (options_.guard == Guard::rollback && !state_.question.open) ask_about(state_.gain, state_.version);
+  }
+
+  void confirm(const Gain& gain, Index version) {
+    state_.confirmed = {.gain = gain, .version = version};
+    if (state_.present == state_.known) state_.safe = state_.confirmed;
+  }
+
+  void drop_too_old() {
+    const std::size_t before = state_.reports.size();
+    std::erase_if(state_.reports, [this](const Report<Backend>& report) {
+      return !federated::admits(rule_, state_.version - report.version);
+    });
+    state_.statistics.too_old += static_cast<Index>(before - state_.reports.size());
+  }
+
+  void release_idle() {
+    std::vector<Index> agents = std::move(state_.idle);
+    state_.idle.clear();
+    std::sort(agents.begin(), agents.end());
+    for (const Index agent : agents) {
+      if (at(agent).waiting) send(agent);
+    }
+  }
+
+  /// Restarts those who work at a gain that has just become too old.
+  void refresh() {
+    if (state_.sent.empty()) return;
+    const Index version = state_.version - federated::refresh_after(rule_) - 1;
+    if (version < 0) return;
+    const std::vector<Index> agents = std::move(bucket(version));
+    bucket(version).clear();
+    for (const Index agent : agents) {
+      const AgentRecord<Backend>& record = at(agent);
+      if (!record.present || !record.working || record.version != version) continue;
+      ++state_.statistics.refreshes;
+      send(agent, true);
+    }
+  }
+
+  /// Asks all agents about a candidate, or about a version that is committed.
+  void ask_about(Gain gain, Index version) {
+    Question<Backend>& question = state_.question;
+    question.open = true;
+    ++question.id;
+    ++state_.statistics.questions;
+    question.gain = std::move(gain);
+    question.version = version;
+    question.waiting = 0;
+    for (std::size_t agent = 0; agent < state_.agents.size(); ++agent) {
+      if (state_.agents[agent].present) ask(static_cast<Index>(agent));
+    }
+    if (question.waiting == 0) settle();
+  }
+  void ask(Index agent) {
+    ++state_.question.waiting;
+    at(agent).asked = state_.question.id;
+    say(Ask<Backend>{.agent = agent, .candidate = state_.question.id, .gain = state_.question.gain});
+  }
+
+  /// All have accepted.
+  void settle() {
+    Question<Backend>& question = state_.question;
+    question.open = false;
+    if (question.version < 0) {
+      commit(question.gain, question.reports, question.step_size);
+      update_if_ready();
+      return;
+    }
+    confirm(question.gain, question.version);
+    if (state_.origin > question.version) ask_about(state_.gain, state_.version);
+  }
+
+  void give_up() {
+    ++state_.statistics.rejections;
+    say(Reject{.candidate = state_.question.id});
+    release_idle();
+  }
+
+  /// Asks about half the step of a candidate that somebody did not accept.
+  void halve() {
+    Question<Backend>& question = state_.question;
+    if (question.halvings == options_.max_halvings) {
+      question.open = false;
+      give_up();
+      update_if_ready();
+      return;
+    }
+    ++question.halvings;
+    ++state_.statistics.halvings;
+    question.step = question.step / Scalar(2);
+    question.step_size /= 2;
+    ask_about(state_.gain - question.step, -1);
+  }
+
+  /// Returns to the newest gain before the current one that others accepted, because this agent does not
+  /// accept the current one; where there is none, the agent has to leave.
+  void return_for(Index agent) {
+    const Milestone<Backend>* target = nullptr;
+    for (const Milestone<Backend>* milestone : {&state_.confirmed, &state_.safe, &state_.start}) {
+      if (milestone->version < state_.origin) {
+        target = milestone;
+        break;
+      }
+    }
+    if (target == nullptr) {
+      AgentRecord<Backend>& record = at(agent);
+      ++state_.statistics.expelled;
+      if (record.present) remove(record);
+      record.known = false;
+      --state_.known;
+      if (state_.question.open && state_.question.waiting == 0) settle();
+      update_if_ready();
+      return;
+    }
+    state_.gain = target->gain;
+    state_.origin = target->version;
+    state_.confirmed = {.gain = state_.gain, .version = state_.origin};
+    if (state_.safe.version > state_.origin) state_.safe = state_.confirmed;
+    state_.returned = ++state_.version;
+    state_.question.open = false;
+    state_.statistics.abandoned += static_cast<Index>(state_.reports.size());
+    state_.reports.clear();
+    state_.idle.clear();
+    state_.optimizer = {};
+    ++state_.statistics.rollbacks;
+    say(Commit<Backend>{.version = state_.version, .gain = state_.gain});
+    for (std::size_t i = 0; i < state_.agents.size(); ++i) {
+      if (state_.agents[i].present) send(static_cast<Index>(i), true);
+    }
+  }
+
+  /// Sends again what has not been answered since the retry timer went off before.
+  void retry() {
+    for (std::size_t i = 0; i < state_.agents.size(); ++i) {
+      AgentRecord<Backend>& record = state_.agents[i];
+      const Index agent = static_cast<Index>(i);
+      if (!record.present) continue;
+      if (record.working && record.overdue) {
+        // Its version stays: if it is at work after all, it goes on, and reports what it was told first.
+        ++state_.statistics.retries;
+        say(Send<Backend>{.agent = agent, .version = state_.version, .gain = state_.gain});
+      }
+      record.overdue = record.working;
+      if (state_.question.open && record.asked == state_.question.id) {
+        ++state_.statistics.retries;
+        say(Ask<Backend>{.agent = agent, .candidate = state_.question.id, .gain = state_.question.gain});
+      }
+    }
+  }
+
+  State state_;
+  RuleType rule_;
+  ServerOptions options_;
+  CombinerType combiner_;
+  OptimizerType optimizer_;
+  Commands* out_ = nullptr;
+};
+
+}  // namespace metalqr::inline METALQR_ABI::federated
