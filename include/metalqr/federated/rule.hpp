@@ -95,7 +95,7 @@ void validate(const T& rule) {
 /// heterogeneous dynamical systems: a federated LQR approach", 2023).
 struct Synchronous {
   /// When nobody is at work any more.
-  bool is_ready(const Standing& standing) const { return standing.working == 0 && standing.reports > 0; }
+  static bool is_ready(const Standing& standing) { return standing.working == 0 && standing.reports > 0; }
 };
 
 /// Updates with every `count` reports, whoever they come from (Toso, Wang, Anderson, "Asynchronous
@@ -119,9 +119,9 @@ struct Buffered {
 struct Ringmaster {
   Index limit = 10;  ///< reports of this staleness and above are dropped
 
-  bool is_ready(const Standing& standing) const { return standing.reports > 0; }  ///< with any report
-  bool admits(Index staleness) const { return staleness < limit; }                ///< below the limit
-  bool keeps_working() const { return true; }                                     ///< everybody
+  static bool is_ready(const Standing& standing) { return standing.reports > 0; }  ///< with any report
+  bool admits(Index staleness) const { return staleness < limit; }                 ///< below the limit
+  static bool keeps_working() { return true; }                                     ///< everybody
   /// @throws InvalidOption.
   void validate() const {
     metalqr::detail::require_option(limit >= 1, "limit", static_cast<double>(limit), "at least 1");
@@ -134,8 +134,8 @@ struct Rennala {
   Index count = 20;  ///< reports of an update
 
   bool is_ready(const Standing& standing) const { return standing.reports >= count; }  ///< with that many
-  bool admits(Index staleness) const { return staleness == 0; }                        ///< the current gain's
-  bool keeps_working() const { return true; }                                          ///< everybody
+  static bool admits(Index staleness) { return staleness == 0; }                       ///< the current gain's
+  static bool keeps_working() { return true; }                                         ///< everybody
   /// @throws InvalidOption.
   void validate() const {
     metalqr::detail::require_option(count >= 1, "count", static_cast<double>(count), "at least 1");
@@ -146,8 +146,8 @@ struct Rennala {
 struct TimeWindow {
   double ticks = 1;  ///< time between updates
 
-  bool is_ready(const Standing& /*standing*/) const { return false; }  ///< by the clock alone
-  double window() const { return ticks; }                              ///< that time
+  static bool is_ready(const Standing& /*standing*/) { return false; }  ///< by the clock alone
+  double window() const { return ticks; }                               ///< that time
   /// @throws InvalidOption.
   void validate() const {
     metalqr::detail::require_option(std::isfinite(ticks) && ticks > 0, "ticks", ticks, "a positive number");
