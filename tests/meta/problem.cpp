@@ -111,8 +111,8 @@ TEST_CASE("training takes less than 1 KiB of memory a task beyond the tasks, how
     CHECK(result.iterations == options.iterations);
     return static_cast<double>(memory.peak());
   };
-  const std::vector<Options> longer = few_iterations(3);
-  const std::vector<Options> shorter = few_iterations(1);
+  const std::vector<Options> longer = few_iterations(4);
+  const std::vector<Options> shorter = few_iterations(2);
   for (std::size_t i = 0; i < longer.size(); ++i) {
     INFO(meta::to_string(longer[i].order));
     const double bytes = peak(longer[i]);
