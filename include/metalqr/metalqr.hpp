@@ -44,9 +44,11 @@
 #include <metalqr/federated/latency.hpp>
 #include <metalqr/federated/message.hpp>
 #include <metalqr/federated/robust.hpp>
+#include <metalqr/federated/roster.hpp>
 #include <metalqr/federated/rule.hpp>
 #include <metalqr/federated/server.hpp>
 #include <metalqr/federated/server_optimizer.hpp>
+#include <metalqr/federated/server_options.hpp>
 #include <metalqr/federated/server_state.hpp>
 #include <metalqr/federated/virtual_time.hpp>
 #include <metalqr/io/atomic_file.hpp>

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include <metalqr/federated/krum.hpp>
 #include <metalqr/federated/robust.hpp>
 
 #include "support.hpp"
@@ -346,6 +347,17 @@ TEST_CASE("what is not answered is sent again at the second retry timer, questio
   CHECK(server.state().version == 1);
 }
 
+TEST_CASE("a server waits until its combiner has enough estimates") {
+  fed::Server<Backend, fed::TimeWindow, fed::Krum> server(row(0, 0), {.ticks = 1}, unguarded,
+                                                          {.corrupted = 1});
+  join(server, 5);
+  for (Index agent = 0; agent < 4; ++agent) server.on(report(agent, 0, row(2, 0)));
+  CHECK(commits(server.on(fed::Timer{.id = 0})).empty());
+  server.on(report(4, 0, row(1e6, 0)));
+  CHECK(commits(server.on(fed::Timer{.id = 0})).size() == 1);
+  CHECK(same(server.gain(), row(-1, 0)));
+}
+
 TEST_CASE("weights and damping by staleness enter an update as written") {
   using Weighted = fed::StalenessWeighted<fed::Buffered, fed::PolynomialWeight>;
   fed::Server<Backend, Weighted> weighted(
@@ -405,6 +417,9 @@ TEST_CASE("a server refuses settings that make no sense, and names them") {
   CHECK_THROWS_AS(Server(row(0, 0), {}, {.max_halvings = -1}), metalqr::InvalidOption);
   CHECK_THROWS_AS(Server(row(0, 0), {}, {.retry_after = -1}), metalqr::InvalidOption);
   CHECK_THROWS_AS(Server(row(infinity, 0), {}), metalqr::NotFinite);
+  using Robust = fed::Server<Backend, fed::Buffered, fed::Krum, fed::Momentum>;
+  CHECK_THROWS_AS(Robust(row(0, 0), {}, {}, {.corrupted = -1}), metalqr::InvalidOption);
+  CHECK_THROWS_AS(Robust(row(0, 0), {}, {}, {}, {.decay = 1}), metalqr::InvalidOption);
   Server server(row(0, 0), {});
   CHECK_THROWS_AS(server.on(fed::Joined<Backend>{.agent = -1}), metalqr::InvalidOption);
 }

@@ -16,41 +16,13 @@
 #include <metalqr/core/error.hpp>
 #include <metalqr/federated/combiner.hpp>
 #include <metalqr/federated/message.hpp>
+#include <metalqr/federated/roster.hpp>
 #include <metalqr/federated/rule.hpp>
 #include <metalqr/federated/server_optimizer.hpp>
+#include <metalqr/federated/server_options.hpp>
 #include <metalqr/federated/server_state.hpp>
 
 namespace metalqr::inline METALQR_ABI::federated {
-
-/// What protects the fleet from a gain that destabilises one of its systems. Both kinds need costs alone.
-enum class Guard {
-  none,  ///< nothing
-  /// A candidate is committed only when every agent that is present has found its cost within its limit; else
-  /// the step is halved and asked about again.
-  ask,
-  /// A gain is committed at once and asked about afterwards; on a cost above an agent's limit the server
-  /// returns to the last gain that all accepted.
-  rollback
-};
-
-/// Settings of a server.
-struct ServerOptions {
-  double step = 1e-5;        ///< step size eta
-  Guard guard = Guard::ask;  ///< see `Guard`
-  int max_halvings = 30;     ///< of a candidate's step, before it is given up
-  /// Time after which a message that was not answered is sent again, once or twice as long; 0: messages are
-  /// never lost.
-  double retry_after = 0;
-};
-
-/// Throws `InvalidOption` naming the first field out of its range.
-inline void validate(const ServerOptions& options) {
-  using metalqr::detail::require_option;
-  require_option(std::isfinite(options.step) && options.step > 0, "step", options.step, "a positive number");
-  require_option(options.max_halvings >= 0, "max_halvings", options.max_halvings, "a number >= 0");
-  require_option(std::isfinite(options.retry_after) && options.retry_after >= 0, "retry_after",
-                 options.retry_after, "a number >= 0");
-}
 
 /// The server of asynchronous and of synchronous federated policy gradient (Toso, Wang, Anderson,
 /// "Asynchronous heterogeneous linear quadratic regulator design", 2024, algorithm 1, with the rule
@@ -85,6 +57,8 @@ class Server {
         optimizer_(std::move(optimizer)) {
     validate(options_);
     federated::validate(rule_);
+    if constexpr (requires { validate(combiner_); }) validate(combiner_);
+    if constexpr (requires { validate(optimizer_); }) validate(optimizer_);
     metalqr::detail::require_shape<Backend>(state_.gain, Backend::rows(state_.gain),
                                             Backend::cols(state_.gain), "K0");
     metalqr::detail::require_finite<Backend>(state_.gain, "K0");
@@ -123,39 +97,17 @@ class Server {
     return state;
   }
 
-  AgentRecord<Backend>* find(Index agent) {
-    const bool exists = agent >= 0 && static_cast<std::size_t>(agent) < state_.agents.size();
-    AgentRecord<Backend>* record = exists ? &state_.agents[static_cast<std::size_t>(agent)] : nullptr;
-    return record != nullptr && record->known ? record : nullptr;
-  }
-  AgentRecord<Backend>& at(Index agent) { return state_.agents[static_cast<std::size_t>(agent)]; }
-  void say(Command<Backend> command) { out_->push_back(std::move(command)); }
+  detail::Roster<Backend> roster() { return {state_, *out_}; }
 
   void take(const Joined<Backend>& joined) {
-    if (joined.agent < 0) {
-      throw InvalidOption("agent: expected a number >= 0, got " + std::to_string(joined.agent));
-    }
-    if (static_cast<std::size_t>(joined.agent) >= state_.agents.size()) {
-      state_.agents.resize(static_cast<std::size_t>(joined.agent) + 1);
-    }
-    AgentRecord<Backend>& record = at(joined.agent);
-    record.limit = joined.limit;
-    if (!record.known) {
-      record.known = true;
-      ++state_.known;
-    }
-    if (!record.present) {
-      record.present = true;
-      ++state_.present;
-      if (state_.question.open) ask(joined.agent);
-    }
-    send(joined.agent);
+    if (roster().enter(joined) && state_.question.open) roster().ask(joined.agent);
+    roster().send(joined.agent);
     arm();
   }
 
   void take(const Left& left) {
-    if (AgentRecord<Backend>* record = find(left.agent); record != nullptr && record->present) {
-      remove(*record);
+    if (AgentRecord<Backend>* record = roster().find(left.agent); record != nullptr && record->present) {
+      roster().remove(*record);
       if (state_.question.open && state_.question.waiting == 0) settle();
       update_if_ready();
     }
@@ -163,7 +115,7 @@ class Server {
 
   void take(const Report<Backend>& report) {
     ++state_.statistics.reports;
-    AgentRecord<Backend>* record = find(report.agent);
+    AgentRecord<Backend>* record = roster().find(report.agent);
     if (record == nullptr || report.version < 0 || report.version > state_.version) {
       ++state_.statistics.refused;
       return;
@@ -194,19 +146,18 @@ class Server {
     } else {
       state_.reports.push_back(report);
       if (!record->working && federated::keeps_working(rule_)) {
-        send(report.agent);
+        roster().send(report.agent);
       } else if (!record->working) {
-        record->waiting = true;
-        state_.idle.push_back(report.agent);
+        roster().let_wait(report.agent);
       }
       update_if_ready();
       return;
     }
-    if (!record->working) send(report.agent);
+    if (!record->working) roster().send(report.agent);
   }
 
   void take(const Verdict<Backend>& verdict) {
-    AgentRecord<Backend>* record = find(verdict.agent);
+    AgentRecord<Backend>* record = roster().find(verdict.agent);
     Question<Backend>& question = state_.question;
     if (record == nullptr || !question.open || verdict.candidate != question.id ||
         record->asked != question.id) {
@@ -228,11 +179,11 @@ class Server {
 
   void take(const Timer& timer) {
     if (timer.id == window_timer && federated::window(rule_) > 0) {
-      say(Wake{.id = window_timer, .delay = federated::window(rule_)});
+      roster().say(Wake{.id = window_timer, .delay = federated::window(rule_)});
       if (!state_.reports.empty() && is_enough() && !is_deciding()) update();
     } else if (timer.id == retry_timer && options_.retry_after > 0) {
-      say(Wake{.id = retry_timer, .delay = options_.retry_after});
-      retry();
+      roster().say(Wake{.id = retry_timer, .delay = options_.retry_after});
+      roster().retry();
     }
   }
 
@@ -248,30 +199,9 @@ class Server {
   void arm() {
     if (state_.armed) return;
     state_.armed = true;
-    if (federated::window(rule_) > 0) say(Wake{.id = window_timer, .delay = federated::window(rule_)});
-    if (options_.retry_after > 0) say(Wake{.id = retry_timer, .delay = options_.retry_after});
-  }
-
-  void send(Index agent, bool restart = false) {
-    AgentRecord<Backend>& record = at(agent);
-    if (!record.working) ++state_.working;
-    record.working = true;
-    record.waiting = record.overdue = false;
-    record.version = state_.version;
-    if (!state_.sent.empty()) bucket(state_.version).push_back(agent);
-    say(Send<Backend>{.agent = agent, .version = state_.version, .gain = state_.gain, .restart = restart});
-  }
-  std::vector<Index>& bucket(Index version) {
-    return state_.sent[static_cast<std::size_t>(version) % state_.sent.size()];
-  }
-
-  void remove(AgentRecord<Backend>& record) {
-    record.present = false;
-    --state_.present;
-    if (record.working) --state_.working;
-    record.working = record.waiting = false;
-    if (state_.question.open && record.asked == state_.question.id) --state_.question.waiting;
-    record.asked = -1;
+    if (federated::window(rule_) > 0)
+      roster().say(Wake{.id = window_timer, .delay = federated::window(rule_)});
+    if (options_.retry_after > 0) roster().say(Wake{.id = retry_timer, .delay = options_.retry_after});
   }
 
   bool is_enough() const { return static_cast<Index>(state_.reports.size()) >= fewest_estimates(combiner_); }
@@ -328,7 +258,7 @@ class Server {
   void count(Index agent, Index staleness) {
     ServerStatistics& statistics = state_.statistics;
     ++statistics.used;
-    ++at(agent).participations;
+    ++roster().at(agent).participations;
     if (static_cast<std::size_t>(staleness) >= statistics.staleness.size()) {
       statistics.staleness.resize(static_cast<std::size_t>(staleness) + 1);
     }
@@ -339,12 +269,12 @@ class Server {
     state_.gain = std::move(gain);
     state_.origin = ++state_.version;
     ++state_.statistics.updates;
-    say(Commit<Backend>{
+    roster().say(Commit<Backend>{
         .version = state_.version, .gain = state_.gain, .reports = reports, .step = step_size});
     if (options_.guard == Guard::ask) confirm(state_.gain, state_.version);
     drop_too_old();
-    release_idle();
-    refresh();
+    roster().release_idle();
+    roster().refresh(federated::refresh_after(rule_));
     if (options_.guard == Guard::rollback && !state_.question.open) ask_about(state_.gain, state_.version);
   }
 
@@ -361,30 +291,6 @@ class Server {
     state_.statistics.too_old += static_cast<Index>(before - state_.reports.size());
   }
 
-  void release_idle() {
-    std::vector<Index> agents = std::move(state_.idle);
-    state_.idle.clear();
-    std::sort(agents.begin(), agents.end());
-    for (const Index agent : agents) {
-      if (at(agent).waiting) send(agent);
-    }
-  }
-
-  /// Restarts those who work at a gain that has just become too old.
-  void refresh() {
-    if (state_.sent.empty()) return;
-    const Index version = state_.version - federated::refresh_after(rule_) - 1;
-    if (version < 0) return;
-    const std::vector<Index> agents = std::move(bucket(version));
-    bucket(version).clear();
-    for (const Index agent : agents) {
-      const AgentRecord<Backend>& record = at(agent);
-      if (!record.present || !record.working || record.version != version) continue;
-      ++state_.statistics.refreshes;
-      send(agent, true);
-    }
-  }
-
   /// Asks all agents about a candidate, or about a version that is committed.
   void ask_about(Gain gain, Index version) {
     Question<Backend>& question = state_.question;
@@ -395,16 +301,10 @@ class Server {
     question.version = version;
     question.waiting = 0;
     for (std::size_t agent = 0; agent < state_.agents.size(); ++agent) {
-      if (state_.agents[agent].present) ask(static_cast<Index>(agent));
+      if (state_.agents[agent].present) roster().ask(static_cast<Index>(agent));
     }
     if (question.waiting == 0) settle();
   }
-  void ask(Index agent) {
-    ++state_.question.waiting;
-    at(agent).asked = state_.question.id;
-    say(Ask<Backend>{.agent = agent, .candidate = state_.question.id, .gain = state_.question.gain});
-  }
-
   /// All have accepted.
   void settle() {
     Question<Backend>& question = state_.question;
@@ -420,8 +320,8 @@ class Server {
 
   void give_up() {
     ++state_.statistics.rejections;
-    say(Reject{.candidate = state_.question.id});
-    release_idle();
+    roster().say(Reject{.candidate = state_.question.id});
+    roster().release_idle();
   }
 
   /// Asks about half the step of a candidate that somebody did not accept.
@@ -451,9 +351,9 @@ class Server {
       }
     }
     if (target == nullptr) {
-      AgentRecord<Backend>& record = at(agent);
+      AgentRecord<Backend>& record = roster().at(agent);
       ++state_.statistics.expelled;
-      if (record.present) remove(record);
+      if (record.present) roster().remove(record);
       record.known = false;
       --state_.known;
       if (state_.question.open && state_.question.waiting == 0) settle();
@@ -471,28 +371,9 @@ class Server {
     state_.idle.clear();
     state_.optimizer = {};
     ++state_.statistics.rollbacks;
-    say(Commit<Backend>{.version = state_.version, .gain = state_.gain});
+    roster().say(Commit<Backend>{.version = state_.version, .gain = state_.gain});
     for (std::size_t i = 0; i < state_.agents.size(); ++i) {
-      if (state_.agents[i].present) send(static_cast<Index>(i), true);
-    }
-  }
-
-  /// Sends again what has not been answered since the retry timer went off before.
-  void retry() {
-    for (std::size_t i = 0; i < state_.agents.size(); ++i) {
-      AgentRecord<Backend>& record = state_.agents[i];
-      const Index agent = static_cast<Index>(i);
-      if (!record.present) continue;
-      if (record.working && record.overdue) {
-        // Its version stays: if it is at work after all, it goes on, and reports what it was told first.
-        ++state_.statistics.retries;
-        say(Send<Backend>{.agent = agent, .version = state_.version, .gain = state_.gain});
-      }
-      record.overdue = record.working;
-      if (state_.question.open && record.asked == state_.question.id) {
-        ++state_.statistics.retries;
-        say(Ask<Backend>{.agent = agent, .candidate = state_.question.id, .gain = state_.question.gain});
-      }
+      if (state_.agents[i].present) roster().send(static_cast<Index>(i), true);
     }
   }
 
