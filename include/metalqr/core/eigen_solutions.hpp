@@ -6,11 +6,13 @@
 #include <complex>
 #include <vector>
 
+// Before Eigen, because it decides how Eigen is compiled.
+#include <metalqr/core/eigen_matrix.hpp>
+
 #include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
 #include <Eigen/LU>
 
-#include <metalqr/core/eigen_matrix.hpp>
 #include <metalqr/core/pack_solve.hpp>
 
 namespace metalqr::inline METALQR_ABI::detail {
