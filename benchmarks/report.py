@@ -58,9 +58,8 @@ def number(x, digits=3):
         return ""
     if x == 0 or not math.isfinite(x):
         return str(x)
-    if abs(x) >= 10**digits and abs(x) < 1e7:
-        return f"{x:.0f}"
-    return f"{x:.{digits}g}"
+    rounded = f"{x:.{digits}g}"
+    return f"{x:.0f}" if 10**digits <= abs(float(rounded)) < 1e7 else rounded
 
 
 def scaled(x):
