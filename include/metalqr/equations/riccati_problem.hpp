@@ -54,7 +54,6 @@ struct RiccatiProblem {
   /// The problem in v = u + R^-1 N'x, which has no cross term (completion of squares).
   RiccatiProblem without_cross() const {
     RiccatiProblem result = *this;
-    if (!has_cross) return result;
     const typename Backend::Gain shift = Backend::solve_spd(R, Backend::transpose(N));
     result.A = A - Backend::product(B, shift);
     result.Q = Q - Backend::product(N, shift);

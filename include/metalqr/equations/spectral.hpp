@@ -18,11 +18,10 @@ namespace metalqr::inline METALQR_ABI {
 /// What repeated squaring of F found; for packs, in each lane.
 template <class Scalar>
 struct PowerReport {
-  MaskOf<Scalar> proved{};   ///< rho(F) < 1 is proved
-  MaskOf<Scalar> refuted{};  ///< rho(F) > 1 is proved, or a power overflowed
-  MaskOf<Scalar>
-      vanished{};     ///< the square of the norm fell below the tolerance, or will with the next power
-  int doublings = 0;  ///< number k of powers F^(2^0) ... F^(2^(k-1)) that were visited
+  MaskOf<Scalar> proved{};    ///< rho(F) < 1 is proved
+  MaskOf<Scalar> refuted{};   ///< rho(F) > 1 is proved, or a power overflowed
+  MaskOf<Scalar> vanished{};  ///< the squared norm, or a bound on the next power's, fell below the tolerance
+  int doublings = 0;          ///< number k of powers F^(2^0) ... F^(2^(k-1)) that were visited
 
   /// Where a doubling sum over the powers is the solution.
   MaskOf<Scalar> converged() const { return proved && vanished; }
