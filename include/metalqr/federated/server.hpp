@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <numeric>
 #include <span>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -219,13 +222,19 @@ class Server {
   void update() {
     std::vector<Report<Backend>> reports = std::move(state_.reports);
     state_.reports.clear();
-    std::stable_sort(reports.begin(), reports.end(), [](const Report<Backend>& x, const Report<Backend>& y) {
-      return x.agent < y.agent || (x.agent == y.agent && x.version < y.version);
+    // By key: the standard's stable sorts keep elements where their alignment is not respected.
+    std::vector<std::size_t> order(reports.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::sort(order.begin(), order.end(), [&reports](std::size_t i, std::size_t j) {
+      const Report<Backend>& x = reports[i];
+      const Report<Backend>& y = reports[j];
+      return std::tie(x.agent, x.version, i) < std::tie(y.agent, y.version, j);
     });
     std::vector<WeightedEstimate<Backend>> estimates;
     estimates.reserve(reports.size());
     Index oldest = 0;
-    for (Report<Backend>& report : reports) {
+    for (const std::size_t i : order) {
+      Report<Backend>& report = reports[i];
       const Index staleness = state_.version - report.version;
       oldest = std::max(oldest, staleness);
       estimates.push_back({.estimate = std::move(report.estimate),
