@@ -39,13 +39,16 @@
 #include <metalqr/federated/combiner.hpp>
 #include <metalqr/federated/compression.hpp>
 #include <metalqr/federated/event_queue.hpp>
+#include <metalqr/federated/exchange.hpp>
 #include <metalqr/federated/geometric_median.hpp>
 #include <metalqr/federated/krum.hpp>
 #include <metalqr/federated/latency.hpp>
 #include <metalqr/federated/message.hpp>
+#include <metalqr/federated/profile.hpp>
 #include <metalqr/federated/robust.hpp>
 #include <metalqr/federated/roster.hpp>
 #include <metalqr/federated/rule.hpp>
+#include <metalqr/federated/run_result.hpp>
 #include <metalqr/federated/server.hpp>
 #include <metalqr/federated/server_optimizer.hpp>
 #include <metalqr/federated/server_options.hpp>

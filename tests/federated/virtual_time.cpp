@@ -1,5 +1,6 @@
 #include <metalqr/federated/virtual_time.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -58,7 +59,11 @@ bool same_history(const Result& x, const Result& y) {
     if (x.history[i].time != y.history[i].time) return false;
     if ((x.history[i].commit.gain.array() != y.history[i].commit.gain.array()).any()) return false;
   }
-  return x.arrivals == y.arrivals;
+  return std::equal(x.arrivals.begin(), x.arrivals.end(), y.arrivals.begin(), y.arrivals.end(),
+                    [](const fed::Arrival& a, const fed::Arrival& b) {
+                      return a.kind == b.kind && a.agent == b.agent && a.number == b.number &&
+                             a.cause == b.cause;
+                    });
 }
 
 constexpr fed::ServerOptions unguarded{.step = 0.3, .guard = fed::Guard::none};
@@ -94,7 +99,8 @@ TEST_CASE("updates come when constant latencies say, at the gains that were sent
                                              {.step = 0.5, .guard = fed::Guard::none});
   const Profiles profiles{{.work = fed::ConstantLatency{.ticks = 2}},
                           {.work = fed::ConstantLatency{.ticks = 3}}};
-  const auto result = fed::simulate(server, agents, profiles, {.until = 6, .timeline = true});
+  const auto result =
+      fed::simulate(server, agents, profiles, {.until = 6, .record = {.timeline = true, .arrivals = true}});
   // t = 2: agent 0, at 0: K = 0 - (0 - 2)/2 = 1; 3: agent 1, at 0: 1 - (0 - 4)/2 = 3; 4: agent 0, at 1: 3.5;
   // 6: agent 0, at 3.5: 2.75, then agent 1, at 3: 3.25.
   const std::vector<double> times{2, 3, 4, 6, 6};
@@ -106,7 +112,11 @@ TEST_CASE("updates come when constant latencies say, at the gains that were sent
     CHECK(result.history[i].commit.gain(1, 2) == gains[i]);
   }
   CHECK(result.updates == 5);
-  CHECK(result.arrivals == std::vector<Index>{0, 1, 0, 0, 1});
+  std::vector<Index> reporters;
+  for (const fed::Arrival& arrival : result.arrivals) {
+    if (arrival.kind == fed::Arrival::Kind::report) reporters.push_back(arrival.agent);
+  }
+  CHECK(reporters == std::vector<Index>{0, 1, 0, 0, 1});
   REQUIRE(result.timeline.size() == 7);
   CHECK((result.timeline[1].agent == 1 && result.timeline[1].begin == 0 && result.timeline[1].end == 3));
   CHECK(result.timeline[6].how == fed::WorkSpan::End::open);
@@ -118,8 +128,10 @@ TEST_CASE("a buffer for the whole fleet is synchronous to the last bit, with no 
     const Profiles profiles{{.work = fed::ConstantLatency{.ticks = ticks}}};
     fed::Server<Backend, fed::Buffered> buffered(Gain::Zero(), {.count = 12}, unguarded);
     fed::Server<Backend, fed::Synchronous> synchronous(Gain::Zero(), {}, unguarded);
-    const auto x = fed::simulate(buffered, agents, profiles, {.max_updates = 40});
-    const auto y = fed::simulate(synchronous, agents, profiles, {.max_updates = 40});
+    const auto x =
+        fed::simulate(buffered, agents, profiles, {.max_updates = 40, .record = {.arrivals = true}});
+    const auto y =
+        fed::simulate(synchronous, agents, profiles, {.max_updates = 40, .record = {.arrivals = true}});
     CHECK(x.updates == 40);
     CHECK(same_history(x, y));
   }
@@ -135,7 +147,8 @@ TEST_CASE("a run is a function of its seeds, whatever the number of threads") {
         {.estimator = {
              .directions = metalqr::zeroth_order::Directions::sphere, .samples = 4, .radius = 1e-3}});
     fed::Server<Backend, fed::Buffered> server(K0, {.count = 4}, {.step = 1e-5, .retry_after = 10});
-    return fed::simulate(server, agents, unreliable(12, 5), {.until = 400, .seed = seed, .threads = threads});
+    return fed::simulate(server, agents, unreliable(12, 5),
+                         {.until = 400, .seed = seed, .threads = threads, .record = {.arrivals = true}});
   };
   const auto one = run(1, 1);
   CHECK(one.updates > 20);
@@ -152,8 +165,8 @@ TEST_CASE(
     for (Gain& centre : agents.centres) centre *= 10 / centre.norm();
     // The step is far too long for the limits of all, so that candidates are refused again and again.
     fed::Server<Backend, fed::Buffered> server(Gain::Zero(), {.count = 3}, {.step = 40, .retry_after = 8});
-    const auto result =
-        fed::simulate(server, agents, unreliable(9, seed), {.until = 400, .seed = seed, .timeline = true});
+    const auto result = fed::simulate(server, agents, unreliable(9, seed),
+                                      {.until = 400, .seed = seed, .record = {.timeline = true}});
     CHECK(result.time > 390);
     CHECK(result.updates > 10);
     CHECK(result.history.back().time > 300);
@@ -185,7 +198,7 @@ TEST_CASE("stragglers hold up a synchronous server, not an asynchronous one") {
     }
     const auto run = [&](auto& server) {
       return fed::simulate(server, agents, profiles, {.max_updates = 4000},
-                           [&](const fed::VirtualTimeInfo<Backend>& info) {
+                           [&](const fed::RunInfo<Backend>& info) {
                              return metalqr::cost(nominal, info.commit.gain) - least <= 0.3;
                            });
     };

@@ -140,7 +140,7 @@ class Server {
     } else if (options_.guard != Guard::none && !accepted && !std::isnan(Backend::to_double(report.cost)) &&
                report.version > record->accepted) {
       ++state_.statistics.abandoned;
-      return_for(report.agent);
+      return_for(report.agent, report.version);
       return;
     } else if (!is_usable(report)) {
       ++state_.statistics.refused;
@@ -170,7 +170,7 @@ class Server {
     --question.waiting;
     if (!(verdict.cost <= record->limit)) {
       if (question.version >= 0) {
-        return_for(verdict.agent);
+        return_for(verdict.agent, question.version);
       } else {
         halve();
       }
@@ -350,8 +350,8 @@ class Server {
   }
 
   /// Returns to the newest gain before the current one that others accepted, because this agent does not
-  /// accept the current one; where there is none, the agent has to leave.
-  void return_for(Index agent) {
+  /// accept the version `refused`; where there is none, the agent has to leave.
+  void return_for(Index agent, Index refused) {
     const Milestone<Backend>* target = nullptr;
     for (const Milestone<Backend>* milestone : {&state_.confirmed, &state_.safe, &state_.start}) {
       if (milestone->version < state_.origin) {
@@ -380,7 +380,8 @@ class Server {
     state_.idle.clear();
     state_.optimizer = {};
     ++state_.statistics.rollbacks;
-    roster().say(Commit<Backend>{.version = state_.version, .gain = state_.gain});
+    roster().say(Commit<Backend>{
+        .version = state_.version, .gain = state_.gain, .refused = refused, .refused_by = agent});
     for (std::size_t i = 0; i < state_.agents.size(); ++i) {
       if (state_.agents[i].present) roster().send(static_cast<Index>(i), true);
     }
