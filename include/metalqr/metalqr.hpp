@@ -36,6 +36,7 @@
 #include <metalqr/equations/spectral.hpp>
 #include <metalqr/equations/spectral_norm.hpp>
 #include <metalqr/federated/agents.hpp>
+#include <metalqr/federated/bounded_queue.hpp>
 #include <metalqr/federated/combiner.hpp>
 #include <metalqr/federated/compression.hpp>
 #include <metalqr/federated/event_queue.hpp>
@@ -45,6 +46,7 @@
 #include <metalqr/federated/latency.hpp>
 #include <metalqr/federated/message.hpp>
 #include <metalqr/federated/profile.hpp>
+#include <metalqr/federated/replay.hpp>
 #include <metalqr/federated/robust.hpp>
 #include <metalqr/federated/roster.hpp>
 #include <metalqr/federated/rule.hpp>
@@ -53,6 +55,7 @@
 #include <metalqr/federated/server_optimizer.hpp>
 #include <metalqr/federated/server_options.hpp>
 #include <metalqr/federated/server_state.hpp>
+#include <metalqr/federated/threads.hpp>
 #include <metalqr/federated/virtual_time.hpp>
 #include <metalqr/io/atomic_file.hpp>
 #include <metalqr/io/csv.hpp>

@@ -9,55 +9,25 @@
 #include <metalqr/systems/masked_family.hpp>
 #include <metalqr/systems/plants.hpp>
 
+#include "federated/bowls.hpp"
 #include "support.hpp"
 
 namespace fed = metalqr::federated;
 using metalqr::Index;
 using Backend = metalqr::EigenBackend<double, 4, 2>;
 using Gain = Backend::Gain;
+using test::Bowls;
+using test::bowls;
+using test::unreliable;
 using Profiles = std::vector<fed::AgentProfile>;
 
 namespace {
 
-/// Agents whose costs are |K - c_i|^2/2 + 1, of which the gradients are known; above 100 they count as
-/// unstable.
-struct Bowls {
-  using Backend = ::Backend;
-
-  std::vector<Gain> centres;
-
-  Index size() const { return static_cast<Index>(centres.size()); }
-  double cost(Index agent, Index /*question*/, const Gain& K) const {
-    const double value = 1 + (K - centres[static_cast<std::size_t>(agent)]).squaredNorm() / 2;
-    return value < 100 ? value : std::numeric_limits<double>::infinity();
-  }
-  double limit(Index /*agent*/) const { return 99; }
-  fed::Report<Backend> work(Index agent, Index /*round*/, Index version, const Gain& K) const {
-    return {.agent = agent,
-            .version = version,
-            .estimate = K - centres[static_cast<std::size_t>(agent)],
-            .cost = cost(agent, 0, K)};
-  }
-};
-static_assert(fed::Agents<Bowls>);
-
-Bowls bowls(Index count, std::uint64_t seed) {
-  metalqr::Stream stream = test::stream(seed);
-  Bowls result;
-  for (Index i = 0; i < count; ++i) {
-    Gain centre;
-    metalqr::fill_normal<Backend>(centre, stream);
-    result.centres.push_back(centre);
-  }
-  return result;
-}
-
 template <class Result>
 bool same_history(const Result& x, const Result& y) {
-  if (x.history.size() != y.history.size() || x.time != y.time || x.events != y.events) return false;
+  if (!test::same_gains(x, y) || x.time != y.time || x.events != y.events) return false;
   for (std::size_t i = 0; i < x.history.size(); ++i) {
     if (x.history[i].time != y.history[i].time) return false;
-    if ((x.history[i].commit.gain.array() != y.history[i].commit.gain.array()).any()) return false;
   }
   return std::equal(x.arrivals.begin(), x.arrivals.end(), y.arrivals.begin(), y.arrivals.end(),
                     [](const fed::Arrival& a, const fed::Arrival& b) {
@@ -72,22 +42,6 @@ constexpr fed::ServerOptions unguarded{.step = 0.3, .guard = fed::Guard::none};
 metalqr::Task<Backend> training_plant() {
   return metalqr::systems::modified_boeing<Backend>().with_initial_state(
       metalqr::systems::published_initial_second_moment<Backend>());
-}
-
-/// One fleet in which everything goes wrong that can.
-Profiles unreliable(Index count, std::uint64_t seed) {
-  metalqr::Stream stream = test::stream(seed);
-  Profiles profiles;
-  for (Index i = 0; i < count; ++i) {
-    fed::AgentProfile profile{.work = fed::ExponentialLatency{.mean = 1 + 3 * stream.uniform()},
-                              .answer = fed::UniformLatency{.low = 0.1, .high = 1},
-                              .loss = 0.1,
-                              .joins = 5 * stream.uniform(),
-                              .presence = fed::ExponentialLatency{.mean = 40},
-                              .absence = fed::ExponentialLatency{.mean = 15}};
-    profiles.push_back(profile);
-  }
-  return profiles;
 }
 
 }  // namespace
@@ -133,6 +87,8 @@ TEST_CASE("a buffer for the whole fleet is synchronous to the last bit, with no 
     const auto y =
         fed::simulate(synchronous, agents, profiles, {.max_updates = 40, .record = {.arrivals = true}});
     CHECK(x.updates == 40);
+    REQUIRE(synchronous.state().agents.size() == 12);
+    for (const auto& record : synchronous.state().agents) CHECK(record.participations == 40);
     CHECK(same_history(x, y));
   }
 }

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -14,6 +15,7 @@
 
 #include <metalqr/core/check.hpp>
 #include <metalqr/core/parallel.hpp>
+#include <metalqr/core/random.hpp>
 #include <metalqr/federated/agents.hpp>
 #include <metalqr/federated/event_queue.hpp>
 #include <metalqr/federated/exchange.hpp>
@@ -33,8 +35,8 @@ struct VirtualTimeOptions {
   std::uint64_t seed = 0;  ///< of latencies, losses and absences
   int threads = 1;  ///< that evaluate what agents compute, 0: up to OpenMP; the result does not depend on it
   Recording record{};  ///< what is written down
-  std::vector<double>
-      timer_delays{};  ///< of the timers in turn, in place of what the server says; for replays
+  /// Of the timers, in turn, instead of what the server says; for replays.
+  std::optional<Latency> timer_delays{};
 };
 
 /// Throws `InvalidOption` naming the first field out of its range.
@@ -44,9 +46,7 @@ inline void validate(const VirtualTimeOptions& options) {
   require_option(options.max_updates >= 0, "max_updates", static_cast<double>(options.max_updates),
                  "a number >= 0");
   require_option(options.threads >= 0, "threads", options.threads, "a number >= 0");
-  for (const double delay : options.timer_delays) {
-    require_option(detail::is_latency(delay), "timer_delays", delay, "finite numbers of at least 0");
-  }
+  if (options.timer_delays) validate(*options.timer_delays, "timer_delays");
 }
 
 namespace detail {
@@ -99,15 +99,18 @@ class Simulation {
     if (options_.threads != 1) unjudged_.push_back(agent);
   }
   void begin_presence(Index agent, double ticks) { push(agent, Happening::leaves, 0, ticks); }
-  void begin_absence(Index agent, double ticks) { push(agent, Happening::joins, 0, ticks); }
+  void begin_absence(Index agent, double ticks) { push(agent - agents_.size(), Happening::joins, 0, ticks); }
   void begin_timer(Index id, Index number, double ticks) {
-    const std::size_t i = static_cast<std::size_t>(number);
-    push(-1 - id, Happening::timer, number,
-         i < options_.timer_delays.size() ? options_.timer_delays[i] : ticks);
+    if (options_.timer_delays) {
+      ticks =
+          draw(*options_.timer_delays, StreamKey{.seed = options_.seed}, static_cast<std::uint64_t>(number));
+    }
+    push(agents_.size() + id, Happening::timer, number, ticks);
   }
 
  private:
-  /// What comes out of the queue; timers in the place of agents below 0.
+  /// What comes out of the queue. At the same time, agents come before others report, and timers go off after
+  /// that: they are in the places of agents below 0, and of agents above the last.
   struct Happening {
     enum Kind : std::int32_t { report, verdict, timer, joins, leaves };
     Kind kind = report;
@@ -130,25 +133,25 @@ class Simulation {
   Order& order(Index agent) { return orders_[static_cast<std::size_t>(agent)]; }
   Question& question(Index agent) { return questions_[static_cast<std::size_t>(agent)]; }
 
-  void push(Index agent, typename Happening::Kind kind, Index number, double ticks) {
+  void push(Index place, typename Happening::Kind kind, Index number, double ticks) {
     // What would come later than time can tell comes last.
     const double time = std::min(queue_.now() + ticks, std::numeric_limits<double>::max());
-    queue_.push(time, agent, Happening{.kind = kind, .number = number});
+    queue_.push(time, place, Happening{.kind = kind, .number = number});
   }
 
-  void happen(Index agent, const Happening& happening) {
+  void happen(Index place, const Happening& happening) {
     switch (happening.kind) {
       case Happening::joins:
-        return exchange_.join(agent);
+        return exchange_.join(place + agents_.size());
       case Happening::leaves:
-        return exchange_.leave(agent);
+        return exchange_.leave(place);
       case Happening::timer:
-        return exchange_.timer(-1 - agent, happening.number);
+        return exchange_.timer(place - agents_.size(), happening.number);
       case Happening::report:
-        if (exchange_.is_at_work(agent, happening.number)) report(agent, happening.number);
+        if (exchange_.is_at_work(place, happening.number)) report(place, happening.number);
         return;
       case Happening::verdict:
-        if (exchange_.is_asked(agent, happening.number)) answer(agent);
+        if (exchange_.is_asked(place, happening.number)) answer(place);
         return;
     }
   }
@@ -220,9 +223,9 @@ class Simulation {
 
 /// Runs a server and its agents in virtual time: latencies, losses and absences are drawn, what the agents
 /// compute is real. The result is a function of the seeds, bitwise, whatever `threads` is, where
-/// `agents.work` and `agents.cost` are functions of their arguments. Events at the same time happen in the
-/// order of agents. Costs O(log M) an event beside the agents' own work, and O(M) memory beside what is
-/// recorded.
+/// `agents.work` and `agents.cost` are functions of their arguments. At the same time, agents come before
+/// others report, in the order of agents, and timers go off last. Costs O(log M) an event beside the agents'
+/// own work, and O(M) memory beside what is recorded.
 /// @param server is left as the run leaves it, and may go on in another.
 /// @param profiles one for each agent, or one for all.
 /// @param observer sees every commit and may return true to stop.
