@@ -36,6 +36,7 @@
 #include <metalqr/equations/spectral.hpp>
 #include <metalqr/equations/spectral_norm.hpp>
 #include <metalqr/federated/agents.hpp>
+#include <metalqr/federated/aggregation.hpp>
 #include <metalqr/federated/bounded_queue.hpp>
 #include <metalqr/federated/combiner.hpp>
 #include <metalqr/federated/compression.hpp>
@@ -45,6 +46,7 @@
 #include <metalqr/federated/krum.hpp>
 #include <metalqr/federated/latency.hpp>
 #include <metalqr/federated/message.hpp>
+#include <metalqr/federated/milestones.hpp>
 #include <metalqr/federated/profile.hpp>
 #include <metalqr/federated/replay.hpp>
 #include <metalqr/federated/robust.hpp>

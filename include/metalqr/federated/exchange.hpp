@@ -12,6 +12,7 @@
 
 #include <metalqr/core/random.hpp>
 #include <metalqr/federated/agents.hpp>
+#include <metalqr/federated/event_queue.hpp>
 #include <metalqr/federated/latency.hpp>
 #include <metalqr/federated/message.hpp>
 #include <metalqr/federated/profile.hpp>
@@ -59,6 +60,12 @@ class Exchange {
   /// Whether the answer to that question is still to come.
   bool is_asked(Index agent, Index question) const {
     return seats_[static_cast<std::size_t>(agent)].question == question;
+  }
+  /// Fetches ahead what is known of an agent.
+  void foresee(Index agent) const {
+    const auto place = static_cast<std::size_t>(agent);
+    fetch_ahead(seats_[place]);
+    if (place < server_.state().agents.size()) fetch_ahead(server_.state().agents[place]);
   }
   /// Whether anybody is at work or asked.
   bool is_busy() const { return busy_ > 0; }
@@ -150,13 +157,15 @@ class Exchange {
   const AgentProfile& profile(Index agent) const { return profile_of(profiles_, agent); }
   Seat& seat(Index agent) { return seats_[static_cast<std::size_t>(agent)]; }
 
-  // Streams of an agent: label 0 work, 1 answers, 2 presences, 3 absences, 4 losses.
-  StreamKey key(Index agent, std::uint64_t label) const {
-    return StreamKey{.seed = seed_, .purpose = Purpose::latencies, .task = static_cast<std::uint64_t>(agent)}
-        .child(label);
+  // Streams of an agent: 0 work, 1 answers, 2 presences, 3 absences, 4 losses.
+  StreamKey key(Index agent, std::uint64_t what) const {
+    return {.seed = seed_,
+            .purpose = Purpose::latencies,
+            .iteration = what,
+            .task = static_cast<std::uint64_t>(agent)};
   }
-  double wait(const Latency& law, Index agent, std::uint64_t label, Index number) const {
-    return draw(law, key(agent, label), static_cast<std::uint64_t>(number));
+  double wait(const Latency& law, Index agent, std::uint64_t what, Index number) const {
+    return draw(law, key(agent, what), static_cast<std::uint64_t>(number));
   }
   bool is_lost(Index agent) {
     const double probability = profile(agent).loss;

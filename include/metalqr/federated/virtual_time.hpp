@@ -72,6 +72,7 @@ class Simulation {
     while (!queue_.empty() && !exchange_.result().stopped && events < options_.max_events &&
            exchange_.result().updates < options_.max_updates && queue_.next_time() <= options_.until) {
       const auto next = queue_.pop();
+      if (!queue_.empty()) foresee(queue_.foresee());
       exchange_.set_time(next.time);
       ++events;
       happen(next.agent, next.payload);
@@ -137,6 +138,13 @@ class Simulation {
     // What would come later than time can tell comes last.
     const double time = std::min(queue_.now() + ticks, std::numeric_limits<double>::max());
     queue_.push(time, place, Happening{.kind = kind, .number = number});
+  }
+
+  /// The next event is this agent's.
+  void foresee(Index place) const {
+    if (place < 0 || place >= agents_.size()) return;
+    fetch_ahead(orders_[static_cast<std::size_t>(place)]);
+    exchange_.foresee(place);
   }
 
   void happen(Index place, const Happening& happening) {
