@@ -23,7 +23,7 @@
 // Under the plain buffer an agent whose reports are tau versions old takes part every tau + 1 versions: it
 // has the gain until it reports, and gets the next one at the update that uses its report. Fast agents
 // therefore count more than slow ones, and where their tasks differ the run ends at the optimum of the
-// average weighted by participation. That is a bias of participation, which the last test here shows, and not
+// average weighted by participation. That is a bias of participation, which a later test here shows, and not
 // one of staleness, which needs a fleet where all take part equally often at whatever age.
 //
 // So all have the same day. Each of the 42 agents is there once in 21 ticks, reports once and goes; two
@@ -35,7 +35,9 @@
 // At a constant step the noise leaves a floor, and staleness raises that by a fraction of about eta h tau (h:
 // curvature, 11 to 27 here), as the term with eta^2 tau_max in the paper's theorem 1 allows. The step is
 // small enough that 20 pairs do not see it: the mean differences of 400 pairs are a quarter of the standard
-// error of 20 or less, and of 80 p-values from twenty times 20 pairs the least is 0.0025.
+// error of 20 or less, and of 80 p-values from twenty times 20 pairs the least is 0.0025. Pairs that
+// shared every random number would be so alike that the test saw the floor, whatever the step: it and the
+// differences between such pairs shrink together.
 
 namespace fed = metalqr::federated;
 using metalqr::Index;
