@@ -34,9 +34,9 @@ namespace metalqr::inline METALQR_ABI::federated {
 /// An engine calls it once when that agent's report of that round has left it, whether or not the report is
 /// lost on its way, and never for work that was thrown away because the agent was restarted or went away.
 /// The calls for one agent are in order: work(k), reported(k), work(k') with k' > k, ...; without the
-/// `reported` where work was thrown away. So that nothing depends on how far ahead an engine works, `work`
-/// must not change what later work reads: it prepares the next state, and `reported` takes it over
-/// (`AgentMemory`).
+/// `reported` where work was thrown away. It may come on another thread than work, and while a cost of the
+/// same agent is being found. So that nothing depends on how far ahead an engine works, `work` must not
+/// change what later work reads: it prepares the next state, and `reported` takes it over (`AgentMemory`).
 template <class T>
 concept Agents = requires(T& agents, const typename T::Backend::Gain& K, Index i) {
   requires MatrixBackend<typename T::Backend>;
