@@ -35,13 +35,17 @@
 #include <metalqr/equations/riccati_steps.hpp>
 #include <metalqr/equations/spectral.hpp>
 #include <metalqr/equations/spectral_norm.hpp>
+#include <metalqr/federated/agent_memory.hpp>
+#include <metalqr/federated/agent_options.hpp>
 #include <metalqr/federated/agents.hpp>
 #include <metalqr/federated/aggregation.hpp>
 #include <metalqr/federated/bounded_queue.hpp>
 #include <metalqr/federated/combiner.hpp>
+#include <metalqr/federated/compressed_agents.hpp>
 #include <metalqr/federated/compression.hpp>
 #include <metalqr/federated/event_queue.hpp>
 #include <metalqr/federated/exchange.hpp>
+#include <metalqr/federated/fine_tune.hpp>
 #include <metalqr/federated/geometric_median.hpp>
 #include <metalqr/federated/krum.hpp>
 #include <metalqr/federated/latency.hpp>
@@ -58,6 +62,7 @@
 #include <metalqr/federated/server_options.hpp>
 #include <metalqr/federated/server_state.hpp>
 #include <metalqr/federated/threads.hpp>
+#include <metalqr/federated/variance_reduced_agents.hpp>
 #include <metalqr/federated/virtual_time.hpp>
 #include <metalqr/io/atomic_file.hpp>
 #include <metalqr/io/csv.hpp>

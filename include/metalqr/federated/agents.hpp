@@ -3,22 +3,24 @@
 /// @file
 /// Agents of a federated run: what they compute at a gain that the server sends.
 
-#include <cmath>
+#include <algorithm>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include <metalqr/core/check.hpp>
 #include <metalqr/core/error.hpp>
 #include <metalqr/core/random.hpp>
+#include <metalqr/federated/agent_options.hpp>
 #include <metalqr/federated/message.hpp>
 #include <metalqr/lqr/cost_and_gradient.hpp>
 #include <metalqr/lqr/task_list.hpp>
+#include <metalqr/zeroth_order/estimator.hpp>
 #include <metalqr/zeroth_order/gradient.hpp>
+#include <metalqr/zeroth_order/oracle.hpp>
 #include <metalqr/zeroth_order/task_oracles.hpp>
 
 namespace metalqr::inline METALQR_ABI::federated {
@@ -27,6 +29,14 @@ namespace metalqr::inline METALQR_ABI::federated {
 /// `work(agent, round, version, K)`: the report of an agent that works at K for the round-th time (counted
 /// from 0); `cost(agent, question, K)`: its cost at K, which it finds for the question of that number;
 /// `limit(agent)`: the largest cost that it accepts.
+///
+/// Agents that carry something from one report to the next have a member `reported(agent, round)` as well.
+/// An engine calls it once when that agent's report of that round has left it, whether or not the report is
+/// lost on its way, and never for work that was thrown away because the agent was restarted or went away.
+/// The calls for one agent are in order: work(k), reported(k), work(k') with k' > k, ...; without the
+/// `reported` where work was thrown away. It may come on another thread than work, and while a cost of the
+/// same agent is being found. So that nothing depends on how far ahead an engine works, `work` must not
+/// change what later work reads: it prepares the next state, and `reported` takes it over (`AgentMemory`).
 template <class T>
 concept Agents = requires(T& agents, const typename T::Backend::Gain& K, Index i) {
   requires MatrixBackend<typename T::Backend>;
@@ -36,71 +46,54 @@ concept Agents = requires(T& agents, const typename T::Backend::Gain& K, Index i
   { agents.limit(i) } -> std::same_as<typename T::Backend::Scalar>;
 };
 
-/// How agents work.
-struct AgentOptions {
-  zeroth_order::EstimatorOptions estimator{};  ///< of the gradient
-  int local_steps = 1;      ///< steps of policy gradient before an agent reports; 1: it reports its gradient
-  double local_step = 0;    ///< their size, eta_l; not used for one
-  bool report_cost = true;  ///< J_i at the gain that was sent costs a call more, and guards need it
-  std::uint64_t seed = 0;   ///< of all their random numbers
-};
-
-/// Throws `InvalidOption` naming the first field out of its range.
-inline void validate(const AgentOptions& options) {
-  using metalqr::detail::require_option;
-  zeroth_order::validate(options.estimator);
-  require_option(options.local_steps >= 1, "local_steps", options.local_steps, "at least 1");
-  if (options.local_steps > 1) {
-    require_option(std::isfinite(options.local_step) && options.local_step > 0, "local_step",
-                   options.local_step, "a positive number for several local steps");
-  }
-}
-
 namespace detail {
 
-/// The report of an agent that descends from K: K minus where it ends, over the local step size, which for
-/// one step is the gradient. `gradient(K, l)` is the estimate of the l-th step; it may throw
-/// `NotStabilizing`, or hold a NaN.
-template <MatrixBackend Backend, class Gradient>
-typename Backend::Gain local_progress(const typename Backend::Gain& K, const AgentOptions& options,
+/// Tells agents with a memory that a report has left one of them; for engines.
+template <Agents AgentsType>
+void note_reported(AgentsType& agents, Index agent, Index round) {
+  if constexpr (requires { agents.reported(agent, round); }) agents.reported(agent, round);
+}
+
+/// A matrix of NaNs in the shape of X.
+template <MatrixBackend Backend>
+typename Backend::Gain no_estimate(const typename Backend::Gain& X) {
+  return std::numeric_limits<typename Backend::Scalar>::quiet_NaN() * X;
+}
+
+/// The estimate that an agent reports which descends from K: K minus where it ends, over the local step size,
+/// which for one step is the gradient. `gradient(K, l)` is the estimate of the l-th step. It is NaN where one
+/// of them is, or where a step leads beyond the range of numbers.
+template <MatrixBackend Backend, class Options, class Gradient>
+typename Backend::Gain local_progress(const typename Backend::Gain& K, const Options& options,
                                       const Gradient& gradient) {
   typename Backend::Gain progress = gradient(K, 0);
   const auto step = static_cast<typename Backend::Scalar>(options.local_step);
   for (int l = 1; l < options.local_steps; ++l) {
     const typename Backend::Gain here = K - step * progress;
+    if (!Backend::is_finite(here)) return no_estimate<Backend>(K);
     progress += gradient(here, l);
   }
   return progress;
 }
 
-}  // namespace detail
+/// The smallest radius of an estimator.
+template <class Estimator>
+double smallest_radius(const Estimator& options) {
+  if constexpr (requires { options.radius; }) {
+    return options.radius;
+  } else {
+    return std::min(options.anchor.radius, options.inner.radius);
+  }
+}
 
-/// Agents that know only a cost oracle each: two-point or other estimates, after `local_steps` > 1 as in
-/// FedLQR with local updates. Sample l of step s of round k of agent i is drawn at the key (seed, iteration
-/// k, task i).
-template <MatrixBackend Backend_, zeroth_order::CostOracle<Backend_> Oracle>
-class OracleAgents {
+/// What agents have in common that know only a cost oracle each, whatever their estimator is.
+template <MatrixBackend Backend_, class Oracle, class Options_>
+class OracleFleet {
  public:
   using Backend = Backend_;                 ///< matrix library
   using Gain = typename Backend::Gain;      ///< n_u x n_x
   using Scalar = typename Backend::Scalar;  ///< number type
-
-  /// The oracles must outlive the agents.
-  /// @param K0 the gain whose cost is the limit of each agent.
-  /// @throws InvalidOption for an empty list, options out of range, or an agent of which the cost at K0 is
-  /// not finite.
-  OracleAgents(std::span<const Oracle> oracles, const Gain& K0, const AgentOptions& options = {})
-      : oracles_(oracles), options_(options) {
-    if (oracles.empty()) throw InvalidOption("oracles: expected at least one, got an empty list");
-    validate(options);
-    limits_.reserve(oracles.size());
-    for (std::size_t i = 0; i < oracles.size(); ++i) {
-      limits_.push_back(zeroth_order::call<Backend>(oracles[i], K0, assessment_key(static_cast<Index>(i))));
-      if (limits_.back() < std::numeric_limits<Scalar>::infinity()) continue;
-      throw InvalidOption("K0: expected a gain that stabilises every agent, got an infinite cost of agent " +
-                          std::to_string(i));
-    }
-  }
+  using Options = Options_;                 ///< of an agent
 
   /// Number of agents.
   Index size() const noexcept { return static_cast<Index>(oracles_.size()); }
@@ -110,34 +103,91 @@ class OracleAgents {
   Scalar cost(Index agent, Index /*question*/, const Gain& K) const {
     return zeroth_order::call<Backend>(oracle(agent), K, assessment_key(agent));
   }
-  /// An estimate of the gradient, or of `local_steps` of them. Where no sample has a finite cost it is NaN.
-  Report<Backend> work(Index agent, Index round, Index version, const Gain& K) const {
+
+ protected:
+  OracleFleet(std::span<const Oracle> oracles, const Gain& K0, std::span<const Options> options)
+      : oracles_(oracles), options_(options, static_cast<Index>(oracles.size())) {
+    if (oracles.empty()) throw InvalidOption("oracles: expected at least one, got an empty list");
+    limits_.reserve(oracles.size());
+    for (Index i = 0; i < size(); ++i) {
+      limits_.push_back(cost(i, 0, K0));
+      if (limits_.back() < std::numeric_limits<Scalar>::infinity()) continue;
+      throw InvalidOption("K0: expected a gain that stabilises every agent, got an infinite cost of agent " +
+                          std::to_string(i));
+    }
+  }
+
+  /// The report of an agent at K. `estimate(oracle, K, options, key)`: a `GradientEstimate`.
+  template <class Estimate>
+  Report<Backend> report(Index agent, Index round, Index version, const Gain& K,
+                         const Estimate& estimate) const {
+    const Options& options = options_[agent];
     Report<Backend> report{.agent = agent, .version = version};
-    if (options_.report_cost) report.cost = cost(agent, 0, K);
-    const StreamKey key{.seed = options_.seed,
+    if (options.report_cost) report.cost = cost(agent, 0, K);
+    const StreamKey key{.seed = options.seed,
                         .purpose = Purpose::directions,
                         .iteration = static_cast<std::uint64_t>(round),
                         .task = static_cast<std::uint64_t>(agent)};
+    Index samples = 0;
     const auto gradient = [&](const Gain& at, int l) -> Gain {
+      // Its own steps may lead an agent to gains so large that they cannot be perturbed.
+      const double radius = smallest_radius(options.estimator);
+      if (l > 0 && !zeroth_order::detail::is_resolved<Backend>(radius, at)) return no_estimate<Backend>(at);
       const StreamKey own = l == 0 ? key : key.child(static_cast<std::uint64_t>(l));
-      const zeroth_order::GradientEstimate<Backend> estimate =
-          zeroth_order::estimate_gradient<Backend>(oracle(agent), at, options_.estimator, own);
-      if (estimate.used > 0) return estimate.gradient;
-      return Gain(std::numeric_limits<Scalar>::quiet_NaN() * estimate.gradient);
+      const zeroth_order::GradientEstimate<Backend> found =
+          estimate(oracle(agent), at, options.estimator, own);
+      samples += found.used;
+      return found.used > 0 ? found.gradient : no_estimate<Backend>(at);
     };
-    report.estimate = detail::local_progress<Backend>(K, options_, gradient);
+    report.estimate = local_progress<Backend>(K, options, gradient);
+    if (options.weigh_by_samples && samples > 0) report.weight = static_cast<double>(samples);
     return report;
   }
 
  private:
   const Oracle& oracle(Index agent) const { return oracles_[static_cast<std::size_t>(agent)]; }
   StreamKey assessment_key(Index agent) const {
-    return StreamKey{.seed = options_.seed, .task = static_cast<std::uint64_t>(agent)}.child(1);
+    return StreamKey{.seed = options_[agent].seed, .task = static_cast<std::uint64_t>(agent)}.child(1);
   }
 
   std::span<const Oracle> oracles_;
-  AgentOptions options_;
+  OptionsByAgent<Options> options_;
   std::vector<Scalar> limits_;
+};
+
+}  // namespace detail
+
+/// Agents that know only a cost oracle each: two-point or other estimates, after `local_steps` > 1 as in
+/// FedLQR with local updates. Sample l of step s of round k of agent i is drawn at the key (seed, iteration
+/// k, task i).
+template <MatrixBackend Backend_, zeroth_order::CostOracle<Backend_> Oracle>
+class OracleAgents : public detail::OracleFleet<Backend_, Oracle, AgentOptions> {
+  using Fleet = detail::OracleFleet<Backend_, Oracle, AgentOptions>;
+
+ public:
+  using Backend = Backend_;             ///< matrix library
+  using Gain = typename Backend::Gain;  ///< n_u x n_x
+
+  /// The oracles must outlive the agents.
+  /// @param K0 the gain whose cost is the limit of each agent.
+  /// @param options of all agents.
+  /// @throws InvalidOption for an empty list, options out of range, or an agent of which the cost at K0 is
+  /// not finite.
+  OracleAgents(std::span<const Oracle> oracles, const Gain& K0, const AgentOptions& options = {})
+      : Fleet(oracles, K0, {&options, 1}) {}
+  /// The same with options for each agent: a list of one for each, or of one for all.
+  template <detail::OptionList<AgentOptions> List>
+  OracleAgents(std::span<const Oracle> oracles, const Gain& K0, const List& options)
+      : Fleet(oracles, K0, options) {}
+
+  /// An estimate of the gradient, or of `local_steps` of them. Where no sample has a finite cost it is NaN.
+  Report<Backend> work(Index agent, Index round, Index version, const Gain& K) const {
+    const auto estimate = [](const Oracle& oracle, const Gain& at,
+                             const zeroth_order::EstimatorOptions& options, const StreamKey& key) {
+      return zeroth_order::estimate_gradient<Backend>(oracle, at, options, key);
+    };
+    return this->report(agent, round, version, K, estimate);
+  }
 };
 
 /// Agents with models: exact gradients and costs.
@@ -154,8 +204,13 @@ class ModelAgents {
   /// DimensionMismatch.
   template <TaskList Tasks>
   ModelAgents(const Tasks& tasks, const Gain& K0, const AgentOptions& options = {})
-      : tasks_(checked_fleet(tasks)), options_(options), limits_(metalqr::costs(tasks_, K0)) {
-    validate(options);
+      : ModelAgents(tasks, K0, std::span<const AgentOptions>(&options, 1)) {}
+  /// The same with options for each agent: a list of one for each, or of one for all.
+  template <TaskList Tasks, detail::OptionList<AgentOptions> List>
+  ModelAgents(const Tasks& tasks, const Gain& K0, const List& options)
+      : tasks_(checked_fleet(tasks)),
+        options_(options, static_cast<Index>(tasks_.size())),
+        limits_(metalqr::costs(tasks_, K0)) {
     for (std::size_t i = 0; i < limits_.size(); ++i) {
       if (limits_[i] < std::numeric_limits<Scalar>::infinity()) continue;
       throw InvalidOption("K0: expected a gain that stabilises every task, got an unstable task " +
@@ -180,13 +235,13 @@ class ModelAgents {
       if (l == 0) report.cost = exact.cost;
       return exact.gradient;
     };
-    report.estimate = detail::local_progress<Backend>(K, options_, gradient);
+    report.estimate = detail::local_progress<Backend>(K, options_[agent], gradient);
     return report;
   }
 
  private:
   std::span<const Task<Backend>> tasks_;
-  AgentOptions options_;
+  detail::OptionsByAgent<AgentOptions> options_;
   std::vector<Scalar> limits_;
 };
 

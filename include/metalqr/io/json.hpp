@@ -32,6 +32,17 @@ constexpr Index fixed_size(bool states) {
   }
 }
 
+/// The matrix `x`, which has the shape of `rows`, with their numbers.
+template <class Backend, class X>
+X filled(X x, const std::vector<std::vector<double>>& rows) {
+  using Scalar = typename Backend::Scalar;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    for (std::size_t j = 0; j < rows[i].size(); ++j)
+      x(static_cast<Index>(i), static_cast<Index>(j)) = static_cast<Scalar>(rows[i][j]);
+  }
+  return x;
+}
+
 /// Reads the matrices of a document into a backend's types.
 template <MatrixBackend Backend>
 class MatrixReader {
@@ -40,19 +51,19 @@ class MatrixReader {
 
   typename Backend::StateMatrix state_matrix(const std::string& field) const {
     const auto rows = checked(field, true, true);
-    return filled(Backend::zero_state_matrix(static_cast<Index>(rows.size())), rows);
+    return filled<Backend>(Backend::zero_state_matrix(static_cast<Index>(rows.size())), rows);
   }
   typename Backend::InputMatrix input_matrix(const std::string& field) const {
     const auto rows = checked(field, true, false);
-    return filled(Backend::zero_input_matrix(static_cast<Index>(rows.size()), columns(rows)), rows);
+    return filled<Backend>(Backend::zero_input_matrix(static_cast<Index>(rows.size()), columns(rows)), rows);
   }
   typename Backend::ControlMatrix control_matrix(const std::string& field) const {
     const auto rows = checked(field, false, false);
-    return filled(Backend::zero_control_matrix(static_cast<Index>(rows.size())), rows);
+    return filled<Backend>(Backend::zero_control_matrix(static_cast<Index>(rows.size())), rows);
   }
   typename Backend::Gain gain(const std::string& field) const {
     const auto rows = checked(field, false, true);
-    return filled(Backend::zero_gain(static_cast<Index>(rows.size()), columns(rows)), rows);
+    return filled<Backend>(Backend::zero_gain(static_cast<Index>(rows.size()), columns(rows)), rows);
   }
 
  private:
@@ -76,16 +87,6 @@ class MatrixReader {
     require(height, row_is_state, " rows");
     require(columns(rows), column_is_state, " columns");
     return rows;
-  }
-
-  template <class X>
-  static X filled(X x, const Rows& rows) {
-    using Scalar = typename Backend::Scalar;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      for (std::size_t j = 0; j < rows[i].size(); ++j)
-        x(static_cast<Index>(i), static_cast<Index>(j)) = static_cast<Scalar>(rows[i][j]);
-    }
-    return x;
   }
 
   const JsonDocument& document_;

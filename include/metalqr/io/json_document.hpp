@@ -4,6 +4,7 @@
 /// JSON text as a document whose matrices are checked as they are read. Needs nlohmann-json (CMake component
 /// metalqr::json).
 
+#include <cstddef>
 #include <exception>
 #include <set>
 #include <string>
@@ -39,6 +40,32 @@ inline std::string kind_of(const Json& value) {
   if (value.is_number()) return "the number " + value.dump();
   if (value.is_object()) return "an object";
   return value.empty() ? "an empty list" : "a list";
+}
+
+/// The matrix in `value` as a list of rows of equal length. `fail(row, message)`, which must throw, is told
+/// what is wrong; a row below 0 is the whole list.
+template <class Fail>
+std::vector<std::vector<double>> matrix_rows(const Json& value, const Fail& fail) {
+  if (!value.is_array() || value.empty()) fail(-1, "expected a list of rows, got " + kind_of(value));
+  std::vector<std::vector<double>> rows;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const Json& row = value[i];
+    const Index at = static_cast<Index>(i);
+    if (!row.is_array() || row.empty()) fail(at, "expected a list of numbers, got " + kind_of(row));
+    if (row.size() != value[0].size()) {
+      fail(at, "expected " + std::to_string(value[0].size()) + " numbers as in row 0, got " +
+                   std::to_string(row.size()));
+    }
+    std::vector<double> entries;
+    for (const Json& entry : row) {
+      if (!entry.is_number()) {
+        fail(at, "expected a number in column " + std::to_string(entries.size()) + ", got " + kind_of(entry));
+      }
+      entries.push_back(entry.get<double>());
+    }
+    rows.push_back(std::move(entries));
+  }
+  return rows;
 }
 
 }  // namespace detail
@@ -94,32 +121,8 @@ class JsonDocument {
       for (const auto& item : root_.items()) present += (present.empty() ? "" : ", ") + item.key();
       fail(field, -1, "expected a matrix, the field is missing (there are: " + present + ")");
     }
-    const Json& value = root_.at(field);
-    if (!value.is_array() || value.empty())
-      fail(field, -1, "expected a list of rows, got " + detail::kind_of(value));
-    std::vector<std::vector<double>> rows;
-    for (std::size_t i = 0; i < value.size(); ++i) {
-      const Json& row = value[i];
-      const Index at = static_cast<Index>(i);
-      if (!row.is_array() || row.empty())
-        fail(field, at, "expected a list of numbers, got " + detail::kind_of(row));
-      if (row.size() != value[0].size()) {
-        fail(field, at,
-             "expected " + std::to_string(value[0].size()) + " numbers as in row 0, got " +
-                 std::to_string(row.size()));
-      }
-      std::vector<double> entries;
-      for (const Json& entry : row) {
-        if (!entry.is_number()) {
-          fail(field, at,
-               "expected a number in column " + std::to_string(entries.size()) + ", got " +
-                   detail::kind_of(entry));
-        }
-        entries.push_back(entry.get<double>());
-      }
-      rows.push_back(std::move(entries));
-    }
-    return rows;
+    return detail::matrix_rows(root_.at(field),
+                               [&](Index row, const std::string& message) { fail(field, row, message); });
   }
 
   /// Throws `ParseError`: "FILE: field A, row 1: MESSAGE"; a row below 0 is left out.
