@@ -255,13 +255,17 @@ class Exchange {
   }
 
   void note_refusal(const Commit<Backend>& commit) {
-    RefusedGain gain{.version = commit.refused, .agent = commit.refused_by, .end = now_};
     // Versions follow each other in the history, of which the earliest may be another run's.
-    const Index back = commit.version - commit.refused;
-    if (back <= static_cast<Index>(result_.history.size())) {
-      gain.begin = result_.history[result_.history.size() - static_cast<std::size_t>(back)].time;
-    }
-    result_.refused.push_back(gain);
+    const auto committed = [&](Index version) {
+      const Index back = commit.version - version;
+      const auto records = static_cast<Index>(result_.history.size());
+      return back <= records ? result_.history[static_cast<std::size_t>(records - back)].time : 0;
+    };
+    result_.refused.push_back({.version = commit.refused,
+                               .agent = commit.refused_by,
+                               .begin = committed(commit.refused),
+                               .since = committed(commit.unconfirmed),
+                               .end = now_});
   }
 
   Engine& engine_;

@@ -80,6 +80,8 @@ struct Commit {
   Index reports = 0;              ///< aggregated; 0 after a return to an earlier gain
   double step = 0;                ///< step size; 0 after a return
   Index refused = 0;              ///< after a return, the version that was refused; else 0
+  Index unconfirmed = 0;          ///< after a return, the oldest version of those that led to the refused one
+                                  ///< without having been accepted by all; itself, if there is no other
   Index refused_by = 0;           ///< after a return, the agent that refused it
 };
 

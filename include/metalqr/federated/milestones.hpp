@@ -3,6 +3,8 @@
 /// @file
 /// The gains that a server may return to when an agent refuses the current one.
 
+#include <algorithm>
+
 #include <metalqr/core/backend.hpp>
 #include <metalqr/federated/server_state.hpp>
 
@@ -13,6 +15,12 @@ template <MatrixBackend Backend>
 void confirm(ServerState<Backend>& state, const typename Backend::Gain& gain, Index version) {
   state.confirmed = {.gain = gain, .version = version};
   if (state.present == state.known) state.safe = state.confirmed;
+}
+
+/// The oldest version since a gain was the current one that all who were present had accepted.
+template <MatrixBackend Backend>
+Index first_unconfirmed(const ServerState<Backend>& state) {
+  return std::max(state.confirmed.version, state.returned) + 1;
 }
 
 /// The newest gain before the current one that others accepted; none before the first.

@@ -48,6 +48,7 @@ struct RefusedGain {
   Index version = 0;  ///< of the gain
   Index agent = 0;    ///< that refused it
   double begin = 0;   ///< when it was committed
+  double since = 0;   ///< when the first was that led to it without having been accepted by all
   double end = 0;     ///< when the server returned to an earlier gain
 };
 

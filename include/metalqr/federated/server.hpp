@@ -3,6 +3,7 @@
 /// @file
 /// The server of a federated run: a state machine that turns events into commands.
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <utility>
@@ -295,9 +296,13 @@ class Server {
       update_if_ready();
       return;
     }
+    const Index unconfirmed = std::min(refused, detail::first_unconfirmed(state_));
     detail::return_to(state_, *target);
-    roster().say(Commit<Backend>{
-        .version = state_.version, .gain = state_.gain, .refused = refused, .refused_by = agent});
+    roster().say(Commit<Backend>{.version = state_.version,
+                                 .gain = state_.gain,
+                                 .refused = refused,
+                                 .unconfirmed = unconfirmed,
+                                 .refused_by = agent});
     for (std::size_t i = 0; i < state_.agents.size(); ++i) {
       if (state_.agents[i].present) roster().send(static_cast<Index>(i), true);
     }

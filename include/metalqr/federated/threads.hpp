@@ -34,7 +34,8 @@
 
 namespace metalqr::inline METALQR_ABI::federated {
 
-/// When a run with threads ends, and what it records.
+/// When a run with threads ends, and what it records. As in virtual time, set `until` where there is no
+/// guard.
 struct ThreadsOptions {
   double until = std::numeric_limits<double>::infinity();  ///< time at which it ends, in ticks
   Index max_updates = std::numeric_limits<Index>::max();   ///< of the gain

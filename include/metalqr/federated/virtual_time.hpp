@@ -27,7 +27,9 @@
 
 namespace metalqr::inline METALQR_ABI::federated {
 
-/// When a simulation ends, and what it records.
+/// When a simulation ends, and what it records. It also ends when nothing is left to happen, which agents
+/// that are always sent back to work put off for ever: without a guard a gain may become unstable, every
+/// report is refused then, and only `until` or `max_events` end the run.
 struct VirtualTimeOptions {
   double until = std::numeric_limits<double>::infinity();                ///< time at which it ends, in ticks
   Index max_updates = std::numeric_limits<Index>::max();                 ///< of the gain
