@@ -1,7 +1,9 @@
 #pragma once
 
 /// @file
-/// Everything but the optional parts (JSON): include this one header, or the single headers that you need.
+/// Everything but what needs other libraries (JSON) and the engine with threads, whose standard headers take
+/// as long to compile as all of the federated part: include this one header, or the single headers that you
+/// need.
 
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
@@ -39,7 +41,6 @@
 #include <metalqr/federated/agent_options.hpp>
 #include <metalqr/federated/agents.hpp>
 #include <metalqr/federated/aggregation.hpp>
-#include <metalqr/federated/bounded_queue.hpp>
 #include <metalqr/federated/combiner.hpp>
 #include <metalqr/federated/compressed_agents.hpp>
 #include <metalqr/federated/compression.hpp>
@@ -61,7 +62,6 @@
 #include <metalqr/federated/server_optimizer.hpp>
 #include <metalqr/federated/server_options.hpp>
 #include <metalqr/federated/server_state.hpp>
-#include <metalqr/federated/threads.hpp>
 #include <metalqr/federated/variance_reduced_agents.hpp>
 #include <metalqr/federated/virtual_time.hpp>
 #include <metalqr/io/atomic_file.hpp>
