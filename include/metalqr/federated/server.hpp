@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <numeric>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -219,13 +221,19 @@ class Server {
   void update() {
     std::vector<Report<Backend>> reports = std::move(state_.reports);
     state_.reports.clear();
-    std::stable_sort(reports.begin(), reports.end(), [](const Report<Backend>& x, const Report<Backend>& y) {
+    // Of places: the buffer of std::stable_sort in libstdc++ is not aligned for the matrices of reports.
+    std::vector<std::size_t> order(reports.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&reports](std::size_t i, std::size_t j) {
+      const Report<Backend>& x = reports[i];
+      const Report<Backend>& y = reports[j];
       return x.agent < y.agent || (x.agent == y.agent && x.version < y.version);
     });
     std::vector<WeightedEstimate<Backend>> estimates;
     estimates.reserve(reports.size());
     Index oldest = 0;
-    for (Report<Backend>& report : reports) {
+    for (const std::size_t place : order) {
+      Report<Backend>& report = reports[place];
       const Index staleness = state_.version - report.version;
       oldest = std::max(oldest, staleness);
       estimates.push_back({.estimate = std::move(report.estimate),
