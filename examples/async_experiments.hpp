@@ -5,6 +5,8 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
+#include <functional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -66,7 +68,7 @@ inline Curves staleness_curves(systems::ScalarDistribution distribution, Index u
   const FleetSettings fleet{.levels = 0.01, .distribution = distribution};
   Curves curves;
   for (const int ticks : {1, 3, 10}) {
-    curves.push_back({"latency_" + std::to_string(ticks), "20 stragglers of latency " + std::to_string(ticks),
+    curves.push_back({"latency_" + std::to_string(ticks), "latency " + std::to_string(ticks),
                       plan(fleet, stragglers(fleet.count, 20, ticks), federated::Buffered{.count = 20},
                            unguarded(1e-5), {.until = 1e5, .updates = updates})});
   }
@@ -105,10 +107,10 @@ inline Curves heterogeneity_curves(systems::ScalarDistribution distribution, Ind
                            {.step = 1e-5, .guard = guard}, {.until = 1e5, .updates = updates})});
   };
   using federated::Guard;
-  add("homogeneous", "levels 0 (100 agents, latency 2)", 0, 100, 2, Guard::none);
-  add("low", "levels .001, .005, .001, .001", low, 50, 5, Guard::none);
-  add("high", "levels .07, .05, .05, .1", high, 50, 5, Guard::none);
-  add("high_guarded", "levels .07, .05, .05, .1, guarded", high, 50, 5, Guard::ask);
+  add("homogeneous", "0 (100 agents, latency 2)", 0, 100, 2, Guard::none);
+  add("low", ".001, .005, .001, .001", low, 50, 5, Guard::none);
+  add("high", ".07, .05, .05, .1", high, 50, 5, Guard::none);
+  add("high_guarded", ".07, .05, .05, .1, guarded", high, 50, 5, Guard::ask);
   return curves;
 }
 

@@ -4,7 +4,7 @@
 /// Who worked when, at which version of the gain: one short run of a small, unreliable fleet.
 
 #include <cstdint>
-#include <utility>
+#include <type_traits>
 #include <vector>
 
 #include <metalqr/io/csv.hpp>
@@ -50,7 +50,7 @@ inline Timeline timeline(std::uint64_t seed) {
                                          {.until = timeline_end, .seed = seed, .timeline = true});
     for (const auto& span : run.timeline) {
       // The simulation ends with its last event, a little before.
-      const bool open = static_cast<int>(span.how) == 4;
+      const bool open = span.how == std::decay_t<decltype(span.how)>::open;
       result.spans.rows.push_back({static_cast<double>(which), static_cast<double>(span.agent + 1),
                                    static_cast<double>(span.version), span.begin,
                                    open ? timeline_end : span.end, static_cast<double>(span.how)});
