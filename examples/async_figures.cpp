@@ -65,7 +65,7 @@ examples::Json job(examples::Program& program, const Settings& settings) {
       .comments = {"median ticks to gap 0.15 by the factor of the step; nan: not reached, or "
                    "some run lost a plant"},
       .columns = {"factor"}};
-  for (std::size_t f = 0; f < factors.size(); ++f) step_table.rows.push_back({factors[f]});
+  for (const double factor : factors) step_table.rows.push_back({factor});
   for (std::size_t r = 0; r < rules.size(); ++r) {
     same_step.push_back(by_step[r * factors.size()]);
     step_table.columns.push_back(rules[r].name);

@@ -51,7 +51,7 @@ inline std::vector<Contender> contenders(systems::ScalarDistribution distributio
     const auto at = [=](double factor) {
       return plan(fleet, heavy_tails(), rule, unguarded(factor * step_of_20_reports * reports / 20), limits);
     };
-    list.push_back({.name = name, .label = label, .at = at});
+    list.push_back({.name = std::string("rule_") + name, .label = label, .at = at});
   };
   using namespace federated;
   const Buffered twenty{.count = 20};
@@ -103,7 +103,7 @@ inline Curves combiner_curves(systems::ScalarDistribution distribution, federate
       if (!corrupted) return run(server, own.agents(), own, heavy_tails(), limits, seed);
       return run(server, CorruptedAgents(own.agents()), own, heavy_tails(), limits, seed);
     };
-    curves.push_back({name + suffix, label, make});
+    curves.push_back({"combiner_" + (name + suffix), label, make});
   };
   add("honest", "mean, nobody corrupted", federated::Mean{}, false);
   add("mean", "mean", federated::Mean{}, true);
