@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 namespace examples {
@@ -19,6 +20,19 @@ inline double quantile(std::vector<double> values, double q) {
   const double weight = position - static_cast<double>(below);
   if (weight == 0 || values[below] == values[above]) return values[below];
   return values[below] + weight * (values[above] - values[below]);
+}
+
+/// Median and central 80 % of some values.
+struct Spread {
+  double low;     ///< 10 % quantile
+  double median;  ///< 50 %
+  double high;    ///< 90 %
+};
+
+/// Spread of at least one value; infinite values sort last.
+inline Spread spread(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return {quantile(values, 0.1), quantile(values, 0.5), quantile(values, 0.9)};
 }
 
 /// Median and central 80 % of runs at each index.
@@ -36,9 +50,10 @@ inline Band band(const std::vector<std::vector<double>>& runs) {
   for (std::size_t n = 0; n < length; ++n) {
     std::vector<double> values;
     for (const auto& run : runs) values.push_back(run[std::min(n, run.size() - 1)]);
-    result.low.push_back(quantile(values, 0.1));
-    result.median.push_back(quantile(values, 0.5));
-    result.high.push_back(quantile(values, 0.9));
+    const Spread at = spread(std::move(values));
+    result.low.push_back(at.low);
+    result.median.push_back(at.median);
+    result.high.push_back(at.high);
   }
   return result;
 }

@@ -66,3 +66,29 @@ TEST_CASE("stability_study counts no unstable iterate under the guard") {
     if (setting.at("guard").get<bool>()) CHECK(setting.at("unstable_iterate") == 0.0);
   }
 }
+
+TEST_CASE(
+    "async_figures: stragglers hold up the synchronous server alone, and a mean is lost to a corrupted "
+    "fifth") {
+  const test::Folder folder;
+  const auto last = study(folder, "async_figures", "--quick --seeds 1 --updates 60");
+  const auto& curves = last.at("curves");
+  for (const std::string stragglers : {"1", "10"}) {
+    const auto& fast = curves.at("asynchronous_" + stragglers);
+    const auto& slow = curves.at("synchronous_" + stragglers);
+    CHECK(slow.at("clock").get<double>() >= 20 * fast.at("clock").get<double>());
+    CHECK(fast.at("updates").get<double>() == Catch::Approx(slow.at("updates").get<double>()).epsilon(0.1));
+    CHECK(slow.at("clock").get<double>() == 20 * slow.at("updates").get<double>());
+  }
+  for (const char* combiner : {"honest", "median", "trimmed", "geometric", "krum"}) {
+    CAPTURE(combiner);
+    CHECK(curves.at(std::string("combiner_") + combiner).at("clock").is_number());
+    CHECK(curves.at(std::string("combiner_") + combiner).at("lost") == 0);
+  }
+  CHECK(curves.at("combiner_mean").at("clock").is_null());
+  CHECK(curves.at("combiner_mean").at("lost") == 1);
+  CHECK(curves.at("combiner_mean_guarded").at("lost") == 0);
+  CHECK(last.at("timeline").at("asynchronous") > last.at("timeline").at("synchronous"));
+  const auto table = metalqr::io::read_csv(folder.file("here/stragglers.csv"));
+  CHECK(table.rows[0][table.column("synchronous_10_median")] == Catch::Approx(1.3480278583).epsilon(1e-9));
+}
