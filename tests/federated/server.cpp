@@ -423,3 +423,16 @@ TEST_CASE("a server refuses settings that make no sense, and names them") {
   Server server(row(0, 0), {});
   CHECK_THROWS_AS(server.on(fed::Joined<Backend>{.agent = -1}), metalqr::InvalidOption);
 }
+
+TEST_CASE("a large update of gains with an alignment of their own is what a small one is") {
+  using Wide = metalqr::EigenBackend<double, 4, 2>;
+  constexpr Index agents = 2001;
+  fed::Server<Wide, fed::Synchronous> server(Wide::Gain::Zero(), {}, unguarded);
+  for (Index agent = 0; agent < agents; ++agent) server.on(fed::Joined<Wide>{.agent = agent});
+  for (Index agent = agents; agent-- > 0;) {
+    server.on(
+        fed::Report<Wide>{.agent = agent, .estimate = Wide::Gain::Constant(static_cast<double>(agent))});
+  }
+  CHECK(server.state().version == 1);
+  CHECK(server.gain()(1, 3) == -0.5 * 1000);
+}

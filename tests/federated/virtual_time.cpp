@@ -1,5 +1,6 @@
 #include <metalqr/federated/virtual_time.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -8,57 +9,31 @@
 #include <metalqr/systems/masked_family.hpp>
 #include <metalqr/systems/plants.hpp>
 
+#include "federated/bowls.hpp"
 #include "support.hpp"
 
 namespace fed = metalqr::federated;
 using metalqr::Index;
 using Backend = metalqr::EigenBackend<double, 4, 2>;
 using Gain = Backend::Gain;
+using test::Bowls;
+using test::bowls;
+using test::unreliable;
 using Profiles = std::vector<fed::AgentProfile>;
 
 namespace {
 
-/// Agents whose costs are |K - c_i|^2/2 + 1, of which the gradients are known; above 100 they count as
-/// unstable.
-struct Bowls {
-  using Backend = ::Backend;
-
-  std::vector<Gain> centres;
-
-  Index size() const { return static_cast<Index>(centres.size()); }
-  double cost(Index agent, Index /*question*/, const Gain& K) const {
-    const double value = 1 + (K - centres[static_cast<std::size_t>(agent)]).squaredNorm() / 2;
-    return value < 100 ? value : std::numeric_limits<double>::infinity();
-  }
-  double limit(Index /*agent*/) const { return 99; }
-  fed::Report<Backend> work(Index agent, Index /*round*/, Index version, const Gain& K) const {
-    return {.agent = agent,
-            .version = version,
-            .estimate = K - centres[static_cast<std::size_t>(agent)],
-            .cost = cost(agent, 0, K)};
-  }
-};
-static_assert(fed::Agents<Bowls>);
-
-Bowls bowls(Index count, std::uint64_t seed) {
-  metalqr::Stream stream = test::stream(seed);
-  Bowls result;
-  for (Index i = 0; i < count; ++i) {
-    Gain centre;
-    metalqr::fill_normal<Backend>(centre, stream);
-    result.centres.push_back(centre);
-  }
-  return result;
-}
-
 template <class Result>
 bool same_history(const Result& x, const Result& y) {
-  if (x.history.size() != y.history.size() || x.time != y.time || x.events != y.events) return false;
+  if (!test::same_gains(x, y) || x.time != y.time || x.events != y.events) return false;
   for (std::size_t i = 0; i < x.history.size(); ++i) {
     if (x.history[i].time != y.history[i].time) return false;
-    if ((x.history[i].commit.gain.array() != y.history[i].commit.gain.array()).any()) return false;
   }
-  return x.arrivals == y.arrivals;
+  return std::equal(x.arrivals.begin(), x.arrivals.end(), y.arrivals.begin(), y.arrivals.end(),
+                    [](const fed::Arrival& a, const fed::Arrival& b) {
+                      return a.kind == b.kind && a.agent == b.agent && a.number == b.number &&
+                             a.cause == b.cause;
+                    });
 }
 
 constexpr fed::ServerOptions unguarded{.step = 0.3, .guard = fed::Guard::none};
@@ -67,22 +42,6 @@ constexpr fed::ServerOptions unguarded{.step = 0.3, .guard = fed::Guard::none};
 metalqr::Task<Backend> training_plant() {
   return metalqr::systems::modified_boeing<Backend>().with_initial_state(
       metalqr::systems::published_initial_second_moment<Backend>());
-}
-
-/// One fleet in which everything goes wrong that can.
-Profiles unreliable(Index count, std::uint64_t seed) {
-  metalqr::Stream stream = test::stream(seed);
-  Profiles profiles;
-  for (Index i = 0; i < count; ++i) {
-    fed::AgentProfile profile{.work = fed::ExponentialLatency{.mean = 1 + 3 * stream.uniform()},
-                              .answer = fed::UniformLatency{.low = 0.1, .high = 1},
-                              .loss = 0.1,
-                              .joins = 5 * stream.uniform(),
-                              .presence = fed::ExponentialLatency{.mean = 40},
-                              .absence = fed::ExponentialLatency{.mean = 15}};
-    profiles.push_back(profile);
-  }
-  return profiles;
 }
 
 }  // namespace
@@ -94,7 +53,8 @@ TEST_CASE("updates come when constant latencies say, at the gains that were sent
                                              {.step = 0.5, .guard = fed::Guard::none});
   const Profiles profiles{{.work = fed::ConstantLatency{.ticks = 2}},
                           {.work = fed::ConstantLatency{.ticks = 3}}};
-  const auto result = fed::simulate(server, agents, profiles, {.until = 6, .timeline = true});
+  const auto result =
+      fed::simulate(server, agents, profiles, {.until = 6, .record = {.timeline = true, .arrivals = true}});
   // t = 2: agent 0, at 0: K = 0 - (0 - 2)/2 = 1; 3: agent 1, at 0: 1 - (0 - 4)/2 = 3; 4: agent 0, at 1: 3.5;
   // 6: agent 0, at 3.5: 2.75, then agent 1, at 3: 3.25.
   const std::vector<double> times{2, 3, 4, 6, 6};
@@ -106,7 +66,11 @@ TEST_CASE("updates come when constant latencies say, at the gains that were sent
     CHECK(result.history[i].commit.gain(1, 2) == gains[i]);
   }
   CHECK(result.updates == 5);
-  CHECK(result.arrivals == std::vector<Index>{0, 1, 0, 0, 1});
+  std::vector<Index> reporters;
+  for (const fed::Arrival& arrival : result.arrivals) {
+    if (arrival.kind == fed::Arrival::Kind::report) reporters.push_back(arrival.agent);
+  }
+  CHECK(reporters == std::vector<Index>{0, 1, 0, 0, 1});
   REQUIRE(result.timeline.size() == 7);
   CHECK((result.timeline[1].agent == 1 && result.timeline[1].begin == 0 && result.timeline[1].end == 3));
   CHECK(result.timeline[6].how == fed::WorkSpan::End::open);
@@ -118,9 +82,13 @@ TEST_CASE("a buffer for the whole fleet is synchronous to the last bit, with no 
     const Profiles profiles{{.work = fed::ConstantLatency{.ticks = ticks}}};
     fed::Server<Backend, fed::Buffered> buffered(Gain::Zero(), {.count = 12}, unguarded);
     fed::Server<Backend, fed::Synchronous> synchronous(Gain::Zero(), {}, unguarded);
-    const auto x = fed::simulate(buffered, agents, profiles, {.max_updates = 40});
-    const auto y = fed::simulate(synchronous, agents, profiles, {.max_updates = 40});
+    const auto x =
+        fed::simulate(buffered, agents, profiles, {.max_updates = 40, .record = {.arrivals = true}});
+    const auto y =
+        fed::simulate(synchronous, agents, profiles, {.max_updates = 40, .record = {.arrivals = true}});
     CHECK(x.updates == 40);
+    REQUIRE(synchronous.state().agents.size() == 12);
+    for (const auto& record : synchronous.state().agents) CHECK(record.participations == 40);
     CHECK(same_history(x, y));
   }
 }
@@ -135,7 +103,8 @@ TEST_CASE("a run is a function of its seeds, whatever the number of threads") {
         {.estimator = {
              .directions = metalqr::zeroth_order::Directions::sphere, .samples = 4, .radius = 1e-3}});
     fed::Server<Backend, fed::Buffered> server(K0, {.count = 4}, {.step = 1e-5, .retry_after = 10});
-    return fed::simulate(server, agents, unreliable(12, 5), {.until = 400, .seed = seed, .threads = threads});
+    return fed::simulate(server, agents, unreliable(12, 5),
+                         {.until = 400, .seed = seed, .threads = threads, .record = {.arrivals = true}});
   };
   const auto one = run(1, 1);
   CHECK(one.updates > 20);
@@ -152,8 +121,8 @@ TEST_CASE(
     for (Gain& centre : agents.centres) centre *= 10 / centre.norm();
     // The step is far too long for the limits of all, so that candidates are refused again and again.
     fed::Server<Backend, fed::Buffered> server(Gain::Zero(), {.count = 3}, {.step = 40, .retry_after = 8});
-    const auto result =
-        fed::simulate(server, agents, unreliable(9, seed), {.until = 400, .seed = seed, .timeline = true});
+    const auto result = fed::simulate(server, agents, unreliable(9, seed),
+                                      {.until = 400, .seed = seed, .record = {.timeline = true}});
     CHECK(result.time > 390);
     CHECK(result.updates > 10);
     CHECK(result.history.back().time > 300);
@@ -185,7 +154,7 @@ TEST_CASE("stragglers hold up a synchronous server, not an asynchronous one") {
     }
     const auto run = [&](auto& server) {
       return fed::simulate(server, agents, profiles, {.max_updates = 4000},
-                           [&](const fed::VirtualTimeInfo<Backend>& info) {
+                           [&](const fed::RunInfo<Backend>& info) {
                              return metalqr::cost(nominal, info.commit.gain) - least <= 0.3;
                            });
     };

@@ -17,6 +17,21 @@
 
 namespace metalqr::inline METALQR_ABI::federated {
 
+namespace detail {
+
+/// Has the processor fetch an object that will be needed soon: of a large fleet, nothing is in its caches.
+template <class T>
+void fetch_ahead([[maybe_unused]] const T& object) {
+#if defined(__GNUC__)
+  constexpr std::size_t cache_line = 64;
+  const char* const begin = reinterpret_cast<const char*>(&object);
+  for (std::size_t i = 0; i < sizeof(T); i += cache_line) __builtin_prefetch(begin + i);
+  __builtin_prefetch(begin + sizeof(T) - 1);
+#endif
+}
+
+}  // namespace detail
+
 /// Events waiting for their time, popped in the order of time, then agent, then insertion: a total order, so
 /// that a run depends on nothing but what was pushed. Virtual time is finite, begins at 0 and does not run
 /// backwards. A heap with four children a node of the keys alone, the payloads elsewhere: push and pop take
@@ -99,6 +114,11 @@ class EventQueue {
   /// Time of the earliest event, +infinity if there is none. O(1).
   double next_time() const noexcept {
     return size_ == 0 ? std::numeric_limits<double>::infinity() : heap_[0].time;
+  }
+  /// Agent of the earliest event, of which the payload is fetched ahead; there must be one. O(1).
+  Index foresee() const noexcept {
+    detail::fetch_ahead(slots_[heap_[0].slot]);
+    return heap_[0].agent;
   }
   /// Time of the event popped last, 0 before the first.
   double now() const noexcept { return now_; }

@@ -57,9 +57,10 @@ struct ParetoLatency {
   bool operator==(const ParetoLatency&) const = default;
 };
 
-/// Recorded latencies, in their order: the draw of number i gives entry i modulo their number.
+/// Recorded latencies, in their order: the draw of number i gives entry i, after their end as `repeats` says.
 struct TraceLatency {
   std::vector<double> ticks{};  ///< each at least 0, at least one
+  bool repeats = true;          ///< after the last entry the first follows again; else the last one stays
   /// Whether two laws are the same.
   bool operator==(const TraceLatency&) const = default;
 };
@@ -128,7 +129,8 @@ inline double draw(const Latency& latency, const StreamKey& key, std::uint64_t n
       return law.ticks;
     } else if constexpr (std::is_same_v<Law, TraceLatency>) {
       if (law.ticks.empty()) throw InvalidOption("latency.ticks: expected at least one latency, got none");
-      return law.ticks[static_cast<std::size_t>(number % law.ticks.size())];
+      const std::uint64_t size = law.ticks.size();
+      return law.ticks[static_cast<std::size_t>(law.repeats ? number % size : std::min(number, size - 1))];
     } else {
       Stream stream(key.with_purpose(Purpose::latencies).with_sample(number));
       if constexpr (std::is_same_v<Law, UniformLatency>) {
@@ -146,8 +148,8 @@ inline double draw(const Latency& latency, const StreamKey& key, std::uint64_t n
   return std::min(std::visit(value, latency), std::numeric_limits<double>::max());
 }
 
-/// The law's mean, in ticks: +infinity for a Pareto law with shape <= 1. The law must be valid; see
-/// `validate`. O(1), but O(length) for a trace.
+/// The law's mean, in ticks: +infinity for a Pareto law with shape <= 1, that of its entries for a trace. The
+/// law must be valid; see `validate`. O(1), but O(length) for a trace.
 inline double mean(const Latency& latency) {
   const auto value = [](const auto& law) -> double {
     using Law = std::remove_cvref_t<decltype(law)>;

@@ -79,6 +79,8 @@ struct Commit {
   typename Backend::Gain gain{};  ///< n_u x n_x
   Index reports = 0;              ///< aggregated; 0 after a return to an earlier gain
   double step = 0;                ///< step size; 0 after a return
+  Index refused = 0;              ///< after a return, the version that was refused; else 0
+  Index refused_by = 0;           ///< after a return, the agent that refused it
 };
 
 /// A candidate has been given up; for the record.

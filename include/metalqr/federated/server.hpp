@@ -3,19 +3,18 @@
 /// @file
 /// The server of a federated run: a state machine that turns events into commands.
 
-#include <algorithm>
 #include <cmath>
-#include <span>
-#include <string>
-#include <type_traits>
+#include <optional>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include <metalqr/core/check.hpp>
 #include <metalqr/core/error.hpp>
+#include <metalqr/federated/aggregation.hpp>
 #include <metalqr/federated/combiner.hpp>
 #include <metalqr/federated/message.hpp>
+#include <metalqr/federated/milestones.hpp>
 #include <metalqr/federated/roster.hpp>
 #include <metalqr/federated/rule.hpp>
 #include <metalqr/federated/server_optimizer.hpp>
@@ -137,9 +136,9 @@ class Server {
     } else if (options_.guard != Guard::none && !accepted && !std::isnan(Backend::to_double(report.cost)) &&
                report.version > record->accepted) {
       ++state_.statistics.abandoned;
-      return_for(report.agent);
+      return_for(report.agent, report.version);
       return;
-    } else if (!is_usable(report)) {
+    } else if (!detail::is_usable(report, state_.gain)) {
       ++state_.statistics.refused;
     } else if (!federated::admits(rule_, state_.version - report.version)) {
       ++state_.statistics.too_old;
@@ -167,7 +166,7 @@ class Server {
     --question.waiting;
     if (!(verdict.cost <= record->limit)) {
       if (question.version >= 0) {
-        return_for(verdict.agent);
+        return_for(verdict.agent, question.version);
       } else {
         halve();
       }
@@ -187,12 +186,6 @@ class Server {
     }
   }
 
-  bool is_usable(const Report<Backend>& report) const {
-    return Backend::rows(report.estimate) == Backend::rows(state_.gain) &&
-           Backend::cols(report.estimate) == Backend::cols(state_.gain) &&
-           Backend::is_finite(report.estimate) && std::isfinite(report.weight) && report.weight > 0 &&
-           !std::isinf(Backend::to_double(report.cost));
-  }
   /// Whether a candidate is being asked about, so that no other can be made.
   bool is_deciding() const { return state_.question.open && state_.question.version < 0; }
 
@@ -217,52 +210,13 @@ class Server {
 
   /// Makes one step of the reports, and commits it or asks about it.
   void update() {
-    std::vector<Report<Backend>> reports = std::move(state_.reports);
-    state_.reports.clear();
-    std::stable_sort(reports.begin(), reports.end(), [](const Report<Backend>& x, const Report<Backend>& y) {
-      return x.agent < y.agent || (x.agent == y.agent && x.version < y.version);
-    });
-    std::vector<WeightedEstimate<Backend>> estimates;
-    estimates.reserve(reports.size());
-    Index oldest = 0;
-    for (Report<Backend>& report : reports) {
-      const Index staleness = state_.version - report.version;
-      oldest = std::max(oldest, staleness);
-      estimates.push_back({.estimate = std::move(report.estimate),
-                           .weight = report.weight * federated::weight(rule_, staleness)});
-      count(report.agent, staleness);
-    }
-    const double step_size = options_.step * federated::step_factor(rule_, oldest);
-    Gain step;
-    try {
-      const Gain direction =
-          combine<Backend>(combiner_, std::span<const WeightedEstimate<Backend>>(estimates));
-      step = advance<Backend>(optimizer_, state_.optimizer, direction, step_size);
-    } catch (const NotFinite&) {  // finite reports, whose sum or step overflows
-      give_up();
-      return;
-    }
-    if (!Backend::is_finite(Gain(state_.gain - step))) return give_up();
-    const Index used = static_cast<Index>(reports.size());
-    if (options_.guard != Guard::ask) {
-      commit(state_.gain - step, used, step_size);
-      return;
-    }
-    state_.question.step = step;
-    state_.question.reports = used;
-    state_.question.step_size = step_size;
+    const std::optional<Step<Backend>> step =
+        aggregation_.step(state_, rule_, combiner_, optimizer_, options_.step);
+    if (!step) return give_up();
+    if (options_.guard != Guard::ask) return commit(state_.gain - step->step, step->reports, step->size);
+    state_.question.step = *step;
     state_.question.halvings = 0;
-    ask_about(state_.gain - step, -1);
-  }
-
-  void count(Index agent, Index staleness) {
-    ServerStatistics& statistics = state_.statistics;
-    ++statistics.used;
-    ++roster().at(agent).participations;
-    if (static_cast<std::size_t>(staleness) >= statistics.staleness.size()) {
-      statistics.staleness.resize(static_cast<std::size_t>(staleness) + 1);
-    }
-    ++statistics.staleness[static_cast<std::size_t>(staleness)];
+    ask_about(state_.gain - step->step, -1);
   }
 
   void commit(Gain gain, Index reports, double step_size) {
@@ -271,24 +225,11 @@ class Server {
     ++state_.statistics.updates;
     roster().say(Commit<Backend>{
         .version = state_.version, .gain = state_.gain, .reports = reports, .step = step_size});
-    if (options_.guard == Guard::ask) confirm(state_.gain, state_.version);
-    drop_too_old();
+    if (options_.guard == Guard::ask) detail::confirm<Backend>(state_, state_.gain, state_.version);
+    detail::drop_too_old(state_, rule_);
     roster().release_idle();
     roster().refresh(federated::refresh_after(rule_));
     if (options_.guard == Guard::rollback && !state_.question.open) ask_about(state_.gain, state_.version);
-  }
-
-  void confirm(const Gain& gain, Index version) {
-    state_.confirmed = {.gain = gain, .version = version};
-    if (state_.present == state_.known) state_.safe = state_.confirmed;
-  }
-
-  void drop_too_old() {
-    const std::size_t before = state_.reports.size();
-    std::erase_if(state_.reports, [this](const Report<Backend>& report) {
-      return !federated::admits(rule_, state_.version - report.version);
-    });
-    state_.statistics.too_old += static_cast<Index>(before - state_.reports.size());
   }
 
   /// Asks all agents about a candidate, or about a version that is committed.
@@ -310,11 +251,11 @@ class Server {
     Question<Backend>& question = state_.question;
     question.open = false;
     if (question.version < 0) {
-      commit(question.gain, question.reports, question.step_size);
+      commit(question.gain, question.step.reports, question.step.size);
       update_if_ready();
       return;
     }
-    confirm(question.gain, question.version);
+    detail::confirm<Backend>(state_, question.gain, question.version);
     if (state_.origin > question.version) ask_about(state_.gain, state_.version);
   }
 
@@ -335,21 +276,15 @@ class Server {
     }
     ++question.halvings;
     ++state_.statistics.halvings;
-    question.step = question.step / Scalar(2);
-    question.step_size /= 2;
-    ask_about(state_.gain - question.step, -1);
+    question.step.step = question.step.step / Scalar(2);
+    question.step.size /= 2;
+    ask_about(state_.gain - question.step.step, -1);
   }
 
   /// Returns to the newest gain before the current one that others accepted, because this agent does not
-  /// accept the current one; where there is none, the agent has to leave.
-  void return_for(Index agent) {
-    const Milestone<Backend>* target = nullptr;
-    for (const Milestone<Backend>* milestone : {&state_.confirmed, &state_.safe, &state_.start}) {
-      if (milestone->version < state_.origin) {
-        target = milestone;
-        break;
-      }
-    }
+  /// accept the version `refused`; where there is none, the agent has to leave.
+  void return_for(Index agent, Index refused) {
+    const Milestone<Backend>* target = detail::newest_accepted(state_);
     if (target == nullptr) {
       AgentRecord<Backend>& record = roster().at(agent);
       ++state_.statistics.expelled;
@@ -360,18 +295,9 @@ class Server {
       update_if_ready();
       return;
     }
-    state_.gain = target->gain;
-    state_.origin = target->version;
-    state_.confirmed = {.gain = state_.gain, .version = state_.origin};
-    if (state_.safe.version > state_.origin) state_.safe = state_.confirmed;
-    state_.returned = ++state_.version;
-    state_.question.open = false;
-    state_.statistics.abandoned += static_cast<Index>(state_.reports.size());
-    state_.reports.clear();
-    state_.idle.clear();
-    state_.optimizer = {};
-    ++state_.statistics.rollbacks;
-    roster().say(Commit<Backend>{.version = state_.version, .gain = state_.gain});
+    detail::return_to(state_, *target);
+    roster().say(Commit<Backend>{
+        .version = state_.version, .gain = state_.gain, .refused = refused, .refused_by = agent});
     for (std::size_t i = 0; i < state_.agents.size(); ++i) {
       if (state_.agents[i].present) roster().send(static_cast<Index>(i), true);
     }
@@ -382,6 +308,7 @@ class Server {
   ServerOptions options_;
   CombinerType combiner_;
   OptimizerType optimizer_;
+  detail::Aggregation<Backend> aggregation_;
   Commands* out_ = nullptr;
 };
 

@@ -37,6 +37,14 @@ struct Milestone {
   Index version = 0;            ///< under which it was committed first
 };
 
+/// A step that the server makes of reports.
+template <class Backend>
+struct Step {
+  typename Backend::Gain step;  ///< the current gain minus the next one, n_u x n_x
+  Index reports = 0;            ///< behind it
+  double size = 0;              ///< step size
+};
+
 /// What is asked of all agents that are present: about a candidate, or about a gain that is committed
 /// already.
 template <class Backend>
@@ -46,10 +54,8 @@ struct Question {
   Index waiting = 0;            ///< verdicts that are missing
   typename Backend::Gain gain;  ///< what is asked about
   Index version = -1;           ///< of that gain where it is committed; negative: it is a candidate
-  typename Backend::Gain step;  ///< of a candidate: the current gain minus it
-  Index reports = 0;            ///< behind a candidate
-  double step_size = 0;         ///< of a candidate
-  int halvings = 0;             ///< of a candidate's step
+  Step<Backend> step;           ///< to a candidate
+  int halvings = 0;             ///< of that step
 };
 
 /// Counts over a run.

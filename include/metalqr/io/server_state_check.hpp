@@ -107,10 +107,9 @@ class ServerStateCheck {
                   "the number of agents that have not answered it");
     require_at_most(field.field("version"), question.version, state_.version, "the version of the gain");
     if (question.version >= 0) return;
-    if (!(std::isfinite(question.step_size) && question.step_size >= 0)) {
-      field.field("step_size")
-          .fail("expected a number >= 0, got " + metalqr::detail::text(question.step_size));
-    }
+    const double size = question.step.size;
+    if (std::isfinite(size) && size >= 0) return;
+    field.field("step").field("size").fail("expected a number >= 0, got " + metalqr::detail::text(size));
   }
 
   /// Gains are confirmed in the order of their versions, by all agents more rarely than by those present.

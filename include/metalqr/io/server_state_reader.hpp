@@ -180,7 +180,7 @@ class ServerStateReader {
 
   federated::Question<Backend> question(const JsonField& field) const {
     federated::Question<Backend> question;
-    question.gain = question.step = Backend::zero_gain(nu_, nx_);
+    question.gain = question.step.step = Backend::zero_gain(nu_, nx_);
     question.open = field.field("open").flag();
     question.id = field.field("id").integer();
     if (!question.open) return question;
@@ -188,9 +188,10 @@ class ServerStateReader {
     question.gain = gain(field.field("gain"));
     question.version = field.field("version").integer(-1);
     if (question.version >= 0) return question;
-    question.step = gain(field.field("step"));
-    question.reports = field.field("reports").integer(1);
-    question.step_size = field.field("step_size").number();
+    const JsonField step = field.field("step");
+    question.step = {.step = gain(step.field("step")),
+                     .reports = step.field("reports").integer(1),
+                     .size = step.field("size").number()};
     question.halvings = static_cast<int>(field.field("halvings").integer(0, std::numeric_limits<int>::max()));
     return question;
   }

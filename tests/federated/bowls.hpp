@@ -1,0 +1,81 @@
+#pragma once
+
+// Agents with costs of which everything is known.
+
+#include <limits>
+#include <vector>
+
+#include <metalqr/federated/agents.hpp>
+
+#include "support.hpp"
+
+namespace test {
+
+/// Agents whose costs are |K - c_i|^2/2 + 1, of which the gradients are known; above 100 they count as
+/// unstable.
+struct Bowls {
+  using Backend = metalqr::EigenBackend<double, 4, 2>;
+  using Gain = Backend::Gain;
+  using Index = metalqr::Index;
+
+  std::vector<Gain> centres;
+
+  Index size() const { return static_cast<Index>(centres.size()); }
+  double cost(Index agent, Index /*question*/, const Gain& K) const {
+    const double value = 1 + (K - centres[static_cast<std::size_t>(agent)]).squaredNorm() / 2;
+    return value < 100 ? value : std::numeric_limits<double>::infinity();
+  }
+  double limit(Index /*agent*/) const { return 99; }
+  metalqr::federated::Report<Backend> work(Index agent, Index /*round*/, Index version, const Gain& K) const {
+    return {.agent = agent,
+            .version = version,
+            .estimate = K - centres[static_cast<std::size_t>(agent)],
+            .cost = cost(agent, 0, K)};
+  }
+};
+static_assert(metalqr::federated::Agents<Bowls>);
+
+inline Bowls bowls(metalqr::Index count, std::uint64_t seed) {
+  metalqr::Stream stream = test::stream(seed);
+  Bowls result;
+  for (metalqr::Index i = 0; i < count; ++i) {
+    Bowls::Gain centre;
+    metalqr::fill_normal<Bowls::Backend>(centre, stream);
+    result.centres.push_back(centre);
+  }
+  return result;
+}
+
+/// One fleet in which everything goes wrong that can.
+inline std::vector<metalqr::federated::AgentProfile> unreliable(metalqr::Index count, std::uint64_t seed) {
+  using metalqr::federated::ExponentialLatency;
+  using metalqr::federated::UniformLatency;
+  metalqr::Stream stream = test::stream(seed);
+  std::vector<metalqr::federated::AgentProfile> profiles;
+  for (metalqr::Index i = 0; i < count; ++i) {
+    metalqr::federated::AgentProfile profile{.work = ExponentialLatency{.mean = 1 + 3 * stream.uniform()},
+                                             .answer = UniformLatency{.low = 0.1, .high = 1},
+                                             .loss = 0.1,
+                                             .joins = 5 * stream.uniform(),
+                                             .presence = ExponentialLatency{.mean = 40},
+                                             .absence = ExponentialLatency{.mean = 15}};
+    profiles.push_back(profile);
+  }
+  return profiles;
+}
+
+/// Whether two runs committed the same gains, bitwise, and what else of them does not depend on time is the
+/// same.
+template <class Result>
+bool same_gains(const Result& x, const Result& y) {
+  if (x.history.size() != y.history.size() || x.updates != y.updates) return false;
+  for (std::size_t i = 0; i < x.history.size(); ++i) {
+    const auto& a = x.history[i].commit;
+    const auto& b = y.history[i].commit;
+    if ((a.gain.array() != b.gain.array()).any()) return false;
+    if (a.version != b.version || a.reports != b.reports || a.step != b.step) return false;
+  }
+  return (x.gain.array() == y.gain.array()).all();
+}
+
+}  // namespace test
