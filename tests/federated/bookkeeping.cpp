@@ -129,7 +129,7 @@ Counts recount(const Rule& rule, const Result& result, const State& state, Index
   }
   commit_until(std::numeric_limits<double>::infinity());
   // The reports of a candidate count as used before it is committed.
-  if (state.question.open && state.question.version < 0) use(state.question.reports);
+  if (state.question.open && state.question.version < 0) use(state.question.step.reports);
   counts.left_over = static_cast<Index>(waiting.size());
   return counts;
 }
@@ -138,8 +138,9 @@ template <class Rule>
 Counts check_counts(const Rule& rule, const Profiles& profiles, fed::Guard guard, std::uint64_t seed) {
   Bowls agents = bowls(static_cast<Index>(profiles.size()), seed);
   fed::Server<Backend, Rule> server(Gain::Zero(), rule, {.step = 0.02, .guard = guard, .retry_after = 6});
-  const auto result = fed::simulate(server, agents, profiles,
-                                    {.until = 3000, .max_updates = 400, .seed = seed, .timeline = true});
+  const auto result =
+      fed::simulate(server, agents, profiles,
+                    {.until = 3000, .max_updates = 400, .seed = seed, .record = {.timeline = true}});
   const auto& state = server.state();
   const fed::ServerStatistics& statistics = state.statistics;
   // Of these nothing is seen from outside.
@@ -155,7 +156,9 @@ Counts check_counts(const Rule& rule, const Profiles& profiles, fed::Guard guard
   CHECK(static_cast<Index>(state.reports.size()) == counts.left_over);
   CHECK(statistics.reports == counts.used + counts.too_old + counts.left_over);
   CHECK(statistics.updates == result.updates);
-  CHECK(static_cast<Index>(result.arrivals.size()) == statistics.reports);
+  CHECK(std::count_if(result.timeline.begin(), result.timeline.end(), [](const fed::WorkSpan& span) {
+          return span.how == fed::WorkSpan::End::reported;
+        }) == statistics.reports);
   for (std::size_t i = 0; i < profiles.size(); ++i) {
     CAPTURE(i);
     CHECK(state.agents[i].participations == counts.participations[i]);

@@ -370,9 +370,9 @@ TEST_CASE("texts stand for infinities and NaN alone, and for no other numbers") 
   CHECK(refused("/reports/0/weight", 0) ==
         "s.json: field reports[0].weight: expected a positive number, got 0");
   CHECK_THAT(refused("/reports/0/weight", "nan"), Catch::Matchers::EndsWith("got nan"));
-  CHECK_THAT(refused("/question/step/size", "inf"),
+  CHECK_THAT(refused("/question/step_size", "inf"),
              Catch::Matchers::EndsWith("expected a number >= 0, got inf"));
-  CHECK_THAT(refused("/question/step/size", -1), Catch::Matchers::EndsWith("expected a number >= 0, got -1"));
+  CHECK_THAT(refused("/question/step_size", -1), Catch::Matchers::EndsWith("expected a number >= 0, got -1"));
 }
 
 TEST_CASE("a document of another format or of a later version is refused") {
@@ -422,7 +422,7 @@ TEST_CASE("fields that contradict each other are refused") {
       refused("/question/waiting", 3),
       ends("field question.waiting: expected 2, the number of agents that have not answered it, got 3"));
   CHECK_THAT(refused("/question/version", 2), ends("expected at most 1, the version of the gain, got 2"));
-  CHECK_THAT(refused("/question/step/reports", 0),
+  CHECK_THAT(refused("/question/reports", 0),
              ends("expected a whole number of at least 1, got the number 0"));
   CHECK_THAT(refused("/start/version", 2), ends("expected at most 1, the version of the safe gain, got 2"));
   CHECK_THAT(refused("/safe/version", 2),
@@ -443,7 +443,7 @@ TEST_CASE("fields that contradict each other are refused") {
 
 TEST_CASE("a matrix of another shape than the gain is refused with both shapes") {
   const Json wide{{1, 2, 3}};
-  for (const char* pointer : {"/reports/0/estimate", "/question/gain", "/question/step/step", "/start/gain",
+  for (const char* pointer : {"/reports/0/estimate", "/question/gain", "/question/step", "/start/gain",
                               "/safe/gain", "/confirmed/gain", "/optimizer/first", "/optimizer/second"}) {
     CAPTURE(pointer);
     CHECK_THAT(wrong_shape(pointer, wide), Catch::Matchers::EndsWith("expected shape 1x2, got 1x3"));

@@ -100,7 +100,7 @@ class Exchange {
     note(Arrival::Kind::report, agent, round, cause(&Begins::work, agent));
     const bool lost = is_lost(agent);
     end_work(agent, lost ? WorkSpan::End::lost : WorkSpan::End::reported);
-    if constexpr (requires { agents_.reported(agent, round); }) agents_.reported(agent, round);
+    note_reported(agents_, agent, round);
     if (!lost) tell(std::move(report));
   }
 

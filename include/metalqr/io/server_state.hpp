@@ -47,9 +47,9 @@ Json question_to_json(const federated::Question<Backend>& question) {
   json["gain"] = to_json<Backend>(question.gain, "question.gain");
   json["version"] = question.version;
   if (question.version >= 0) return json;
-  json["step"] = {{"step", to_json<Backend>(question.step.step, "question.step.step")},
-                  {"reports", question.step.reports},
-                  {"size", number_to_json(question.step.size)}};
+  json["step"] = to_json<Backend>(question.step.step, "question.step");
+  json["reports"] = question.step.reports;
+  json["step_size"] = number_to_json(question.step.size);
   json["halvings"] = question.halvings;
   return json;
 }

@@ -107,9 +107,10 @@ class ServerStateCheck {
                   "the number of agents that have not answered it");
     require_at_most(field.field("version"), question.version, state_.version, "the version of the gain");
     if (question.version >= 0) return;
-    const double size = question.step.size;
-    if (std::isfinite(size) && size >= 0) return;
-    field.field("step").field("size").fail("expected a number >= 0, got " + metalqr::detail::text(size));
+    if (!(std::isfinite(question.step.size) && question.step.size >= 0)) {
+      field.field("step_size")
+          .fail("expected a number >= 0, got " + metalqr::detail::text(question.step.size));
+    }
   }
 
   /// Gains are confirmed in the order of their versions, by all agents more rarely than by those present.

@@ -188,10 +188,9 @@ class ServerStateReader {
     question.gain = gain(field.field("gain"));
     question.version = field.field("version").integer(-1);
     if (question.version >= 0) return question;
-    const JsonField step = field.field("step");
-    question.step = {.step = gain(step.field("step")),
-                     .reports = step.field("reports").integer(1),
-                     .size = step.field("size").number()};
+    question.step.step = gain(field.field("step"));
+    question.step.reports = field.field("reports").integer(1);
+    question.step.size = field.field("step_size").number();
     question.halvings = static_cast<int>(field.field("halvings").integer(0, std::numeric_limits<int>::max()));
     return question;
   }
