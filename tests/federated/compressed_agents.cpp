@@ -109,11 +109,12 @@ Profiles unreliable(Index count, std::uint64_t seed) {
   metalqr::Stream stream = test::stream(seed);
   Profiles profiles;
   for (Index i = 0; i < count; ++i) {
-    profiles.push_back({.work = fed::ExponentialLatency{.mean = 1 + 5 * stream.uniform()},
-                        .answer = fed::UniformLatency{.low = 0.1, .high = 1},
-                        .loss = 0.1,
-                        .presence = fed::ExponentialLatency{.mean = 40},
-                        .absence = fed::ExponentialLatency{.mean = 15}});
+    const fed::AgentProfile profile{.work = fed::ExponentialLatency{.mean = 1 + 5 * stream.uniform()},
+                                    .answer = fed::UniformLatency{.low = 0.1, .high = 1},
+                                    .loss = 0.1,
+                                    .presence = fed::ExponentialLatency{.mean = 40},
+                                    .absence = fed::ExponentialLatency{.mean = 15}};
+    profiles.push_back(profile);
   }
   return profiles;
 }

@@ -202,11 +202,12 @@ TEST_CASE("a run does not depend on the number of threads, with work thrown away
   metalqr::Stream stream = test::stream(5);
   std::vector<fed::AgentProfile> profiles;
   for (int i = 0; i < 6; ++i) {
-    profiles.push_back({.work = fed::ExponentialLatency{.mean = 1 + 5 * stream.uniform()},
-                        .answer = fed::ConstantLatency{.ticks = 0.2},
-                        .loss = 0.1,
-                        .presence = fed::ExponentialLatency{.mean = 60},
-                        .absence = fed::ExponentialLatency{.mean = 10}});
+    const fed::AgentProfile profile{.work = fed::ExponentialLatency{.mean = 1 + 5 * stream.uniform()},
+                                    .answer = fed::ConstantLatency{.ticks = 0.2},
+                                    .loss = 0.1,
+                                    .presence = fed::ExponentialLatency{.mean = 60},
+                                    .absence = fed::ExponentialLatency{.mean = 10}};
+    profiles.push_back(profile);
   }
   const auto run = [&](int threads) {
     Agents agents(fleet.oracles, first_gain(), {.estimator = estimator});

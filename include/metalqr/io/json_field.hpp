@@ -82,7 +82,7 @@ class JsonField {
     if (*value_ == "inf") return infinity;
     if (*value_ == "-inf") return -infinity;
     if (*value_ == "nan") return std::numeric_limits<double>::quiet_NaN();
-    fail("expected a number, \"inf\", \"-inf\" or \"nan\", got " + detail::kind_of(*value_));
+    fail(R"(expected a number, "inf", "-inf" or "nan", got )" + detail::kind_of(*value_));
   }
   /// The rows of a matrix; see `JsonDocument::matrix`.
   std::vector<std::vector<double>> matrix() const {

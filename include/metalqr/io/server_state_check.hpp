@@ -92,7 +92,7 @@ class ServerStateCheck {
         field.field("weight").fail("expected a positive number, got " + metalqr::detail::text(report.weight));
       }
       if (std::isinf(Backend::to_double(report.cost))) {
-        field.field("cost").fail("expected a finite number or \"nan\", got " +
+        field.field("cost").fail(R"(expected a finite number or "nan", got )" +
                                  metalqr::detail::text(Backend::to_double(report.cost)));
       }
     }
