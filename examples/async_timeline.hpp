@@ -47,7 +47,7 @@ inline Timeline timeline(std::uint64_t seed) {
   const federated::ServerOptions options{.step = 1e-5, .guard = federated::Guard::none, .retry_after = 3};
   const auto record = [&](auto server, int which) {
     const auto run = federated::simulate(server, fleet.agents(), profiles,
-                                         {.until = timeline_end, .seed = seed, .timeline = true});
+                                         {.until = timeline_end, .seed = seed, .record = {.timeline = true}});
     for (const auto& span : run.timeline) {
       // The simulation ends with its last event, a little before.
       const bool open = span.how == std::decay_t<decltype(span.how)>::open;
