@@ -68,6 +68,58 @@ std::vector<std::vector<double>> matrix_rows(const Json& value, const Fail& fail
   return rows;
 }
 
+/// Follows a parser through a text, and says where it stands when something is wrong. `fail(field, row,
+/// message)` must throw.
+template <class Fail>
+class JsonPlaces : public nlohmann::json_sax<Json> {
+ public:
+  explicit JsonPlaces(Fail fail) : fail_(std::move(fail)) {}
+
+  bool null() override { return true; }
+  bool boolean(bool /*value*/) override { return true; }
+  bool number_integer(number_integer_t /*value*/) override { return true; }
+  bool number_unsigned(number_unsigned_t /*value*/) override { return true; }
+  bool number_float(number_float_t /*value*/, const string_t& /*text*/) override { return true; }
+  bool string(string_t& /*value*/) override { return true; }
+  bool binary(binary_t& /*value*/) override { return true; }
+  bool start_object(std::size_t /*size*/) override {
+    ++depth_;
+    return true;
+  }
+  bool key(string_t& name) override {
+    if (depth_ != 1) return true;
+    field_ = name;
+    row_ = -1;
+    if (!fields_.insert(name).second) fail_(field_, Index{-1}, "expected once, got it again");
+    return true;
+  }
+  bool end_object() override {
+    --depth_;
+    return true;
+  }
+  bool start_array(std::size_t /*size*/) override {
+    if (depth_ == 2) ++row_;
+    ++depth_;
+    return true;
+  }
+  bool end_array() override {
+    --depth_;
+    return true;
+  }
+  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
+                   const nlohmann::detail::exception& error) override {
+    fail_(field_, row_, "expected valid JSON, got " + plain_message(error));
+    return false;
+  }
+
+ private:
+  Fail fail_;
+  int depth_ = 0;
+  std::string field_{};
+  Index row_ = -1;
+  std::set<std::string> fields_{};
+};
+
 }  // namespace detail
 
 /// A JSON object that has been read, with the name of its source for messages. Matrices are lists of rows,
@@ -78,24 +130,13 @@ class JsonDocument {
   /// @throws ParseError unless it is one JSON object without repeated fields; NaN and numbers beyond the
   /// range of double are none.
   explicit JsonDocument(std::string_view text, std::string source = "text") : source_(std::move(source)) {
-    // Where the parser is, for messages.
-    std::string field;
-    Index row = -1;
-    std::set<std::string> fields;
-    const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-      if (depth == 1 && event == Json::parse_event_t::key) {
-        field = parsed.get<std::string>();
-        row = -1;
-        if (!fields.insert(field).second) fail(field, -1, "expected once, got it again");
-      }
-      if (depth == 2 && event == Json::parse_event_t::array_start) ++row;
-      return true;
-    };
-    try {
-      root_ = Json::parse(text.begin(), text.end(), watch);
-    } catch (const nlohmann::json::exception& error) {
-      fail(field, row, "expected valid JSON, got " + detail::plain_message(error));
-    }
+    // A pass for the places, then one for the values: a parser with a callback takes a time that grows with
+    // the square of the longest list.
+    detail::JsonPlaces places([this](const std::string& field, Index row, const std::string& message) {
+      fail(field, row, message);
+    });
+    Json::sax_parse(text.begin(), text.end(), &places);
+    root_ = Json::parse(text.begin(), text.end());
     if (!root_.is_object())
       throw ParseError(source_ + ": expected a JSON object, got " + detail::kind_of(root_));
   }
