@@ -185,7 +185,7 @@ plot )" + band_lines("combiners.csv", "ticks", unguarded) +
 inline Picture timeline_picture(const Timeline& timeline) {
   const std::string versions = std::to_string(std::max<Index>(timeline.updates[0], timeline.updates[1]));
   return {.name = "timeline", .width = 1400, .height = 820, .script = "set cbrange [0:" + versions + R"(]
-set multiplot layout 2,1 margins 0.125,0.915,0.075,0.955 spacing 0,0.085
+set multiplot layout 2,1 margins 0.125,0.885,0.075,0.955 spacing 0,0.085
 set xrange [0:30]
 set yrange [9.6:0.4]
 set ytics scale 0 ('agent 1' 1, 'agent 2' 2, 'agent 3' 3, 'agent 4' 4, 'agent 5' 5, 'agent 6' 6, \
@@ -207,7 +207,7 @@ do for [server=0:1] {
     'timeline.csv' using (from(column('how') == 0)):'agent':'begin':'end':(column('agent')+low):(column('agent')+high):'version' with boxxyerror lc palette fs solid border lc rgb c_black, \
     '' using (from(column('how') > 0)):'agent':'begin':'end':(column('agent')+low):(column('agent')+high) with boxxyerror lc rgb '#ffffff' fs solid border lc rgb c_black, \
     '' using (until(column('how') == 1)):'agent' with points pt 2 ps 1.4 lw 3 lc rgb c_red, \
-    '' using (is(1) ? (column('begin')+column('end'))/2 : 1/0):'agent':(sprintf('%d', column('version'))) with labels
+    '' using (is(column('end') - column('begin') > 0.5) ? (column('begin')+column('end'))/2 : 1/0):'agent':(sprintf('%d', column('version'))) with labels
 }
 unset multiplot
 )"};
