@@ -221,6 +221,14 @@ def compare(rows, two_cores):
             if kind == "tasks" and "bytes_per_task" in rows[last]:
                 size = rows[last]["bytes_per_task"]
                 table.add(last, "bytes a task beyond the tasks", size, -1024, size <= 1024)
+    for rule in ("buffered", "synchronous", "every_report"):
+        slope, counts = exponent(rows, rf"events/{rule}/(\d+)")
+        if slope is not None:
+            last = f"events/{rule}/{counts[-1]}"
+            table.add(last, "millions of events a second", rows[last]["evals_per_s"] * 1e-6, 1)
+            table.add(last, f"exponent of time in M = {counts[0]} ... {counts[-1]}", slope)
+            if rule == "buffered" and "bytes_per_agent" in rows[last]:
+                table.add(last, "bytes an agent", rows[last]["bytes_per_agent"])
     for name, pattern, least in (
         ("cost/lanes/16x4", r"cost/lanes/(\d+)x\d+", 0),
         ("lyapunov/metalqr/512", r"lyapunov/metalqr/(\d+)", 32),
@@ -291,6 +299,10 @@ def short_table(rows):
         own, loop = rows["maml/fig1"]["cpu_ns"], 200 * rows["maml/numpy_iteration"]["cpu_ns"]
         what = "the published training run (240 000 costs)"
         lines.append(f"| {what} | {duration(own, 2)} | its numpy loop {number(loop / own, 2)} |")
+    fleets = [f"events/buffered/{count}" for count in (1000, 100000)]
+    if all("evals_per_s" in rows.get(name, {}) for name in fleets):
+        times = ", ".join(duration(1e9 / rows[name]["evals_per_s"], 2) for name in fleets)
+        lines.append(f"| event of a simulated fleet of 1000, 100 000 agents, without their work | {times} | |")
     return "\n".join(lines) + "\n"
 
 
