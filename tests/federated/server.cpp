@@ -436,3 +436,17 @@ TEST_CASE("a large update of gains with an alignment of their own is what a smal
   CHECK(server.state().version == 1);
   CHECK(server.gain()(1, 3) == -0.5 * 1000);
 }
+
+TEST_CASE("a state is not continued with a rule that restarts agents at another age") {
+  using Rule = fed::StalenessBounded<fed::Buffered>;
+  const Rule rule = fed::bounded(fed::Buffered{.count = 1}, 2);
+  fed::Server<Backend, Rule> server(row(0, 0), rule, unguarded);
+  join(server, 3);
+  server.on(report(0, 0, row(1, 1)));
+  const auto state = server.state();
+  CHECK(fed::Server<Backend, Rule>(state, rule, unguarded).state().version == 1);
+  CHECK_THROWS_AS((fed::Server<Backend, Rule>(state, fed::bounded(fed::Buffered{.count = 1}, 3), unguarded)),
+                  metalqr::InvalidOption);
+  CHECK_THROWS_AS((fed::Server<Backend, fed::Buffered>(state, {.count = 1}, unguarded)),
+                  metalqr::InvalidOption);
+}

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include <metalqr/federated/compressed_agents.hpp>
 #include <metalqr/federated/replay.hpp>
 #include <metalqr/federated/virtual_time.hpp>
 #include <metalqr/systems/masked_family.hpp>
@@ -88,6 +89,29 @@ TEST_CASE("the arrivals of a run with threads, replayed in virtual time, give th
     }
   }
   CHECK(running_threads() == threads);
+}
+
+TEST_CASE("agents that remember what compression left out replay bitwise as well") {
+  Bowls bowls = test::bowls(6, 8);
+  const Profiles profiles = test::unreliable(6, 8);
+  const auto server = [] {
+    return fed::Server<Backend, fed::Buffered>(Gain::Zero(), {.count = 3}, {.step = 0.05, .retry_after = 8});
+  };
+  auto original = server();
+  fed::CompressedAgents agents(bowls, fed::TopK{.count = 2});
+  const auto run = fed::run_threads(
+      original, agents, profiles,
+      {.until = 400, .max_updates = 150, .tick = 5e-4, .seed = 4, .record = {.arrivals = true}});
+  CHECK(run.updates > 10);
+  const fed::Replay replay = fed::replay_of(run.arrivals, agents.size(), profiles, 4);
+  for (const int threads : {1, 4}) {
+    CAPTURE(threads);
+    fed::VirtualTimeOptions options = replay.options;
+    options.threads = threads;
+    auto again = server();
+    fed::CompressedAgents fresh(bowls, fed::TopK{.count = 2});
+    CHECK(test::same_gains(run, fed::simulate(again, fresh, replay.profiles, options)));
+  }
 }
 
 TEST_CASE("real stragglers do not hold up an asynchronous server") {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -46,7 +47,7 @@ class Server {
   Server(const Gain& K0, RuleType rule, const ServerOptions& options = {}, CombinerType combiner = {},
          OptimizerType optimizer = {})
       : Server(start_at(K0), std::move(rule), options, std::move(combiner), std::move(optimizer)) {}
-  /// Continues from a state.
+  /// Continues from a state, of a server with a rule that restarts agents after as many versions.
   /// @throws InvalidOption; DimensionMismatch or NotFinite for a state without a gain.
   Server(State state, RuleType rule, const ServerOptions& options = {}, CombinerType combiner = {},
          OptimizerType optimizer = {})
@@ -62,9 +63,7 @@ class Server {
     metalqr::detail::require_shape<Backend>(state_.gain, Backend::rows(state_.gain),
                                             Backend::cols(state_.gain), "K0");
     metalqr::detail::require_finite<Backend>(state_.gain, "K0");
-    if (federated::refresh_after(rule_) >= 0 && state_.sent.empty()) {
-      state_.sent.resize(static_cast<std::size_t>(federated::refresh_after(rule_)) + 2);
-    }
+    prepare_refreshes();
   }
 
   /// The state, to look at or to continue from.
@@ -95,6 +94,17 @@ class Server {
     state.gain = K0;
     state.start = state.safe = state.confirmed = {.gain = K0};
     return state;
+  }
+
+  /// One list of agents for each version that is not too old, and one for the next.
+  void prepare_refreshes() {
+    const Index bound = federated::refresh_after(rule_);
+    const std::size_t lists = bound >= 0 ? static_cast<std::size_t>(bound) + 2 : 0;
+    if (state_.agents.empty() && state_.sent.empty()) state_.sent.resize(lists);
+    if (state_.sent.size() == lists) return;
+    throw InvalidOption("state: expected one of a server whose rule restarts agents after " +
+                        std::to_string(bound) + " versions, got one for " +
+                        std::to_string(static_cast<Index>(state_.sent.size()) - 2));
   }
 
   detail::Roster<Backend> roster() { return {state_, *out_}; }
