@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "federated/bowls.hpp"
 #include "support.hpp"
 
 // What the server counts is what an onlooker counts who sees only when agents worked at which version, and
@@ -19,36 +20,6 @@ using Profiles = std::vector<fed::AgentProfile>;
 using End = fed::WorkSpan::End;
 
 namespace {
-
-/// Agents whose costs are |K - c_i|^2/2, and which accept every gain.
-struct Bowls {
-  using Backend = ::Backend;
-
-  std::vector<Gain> centres;
-
-  Index size() const { return static_cast<Index>(centres.size()); }
-  double cost(Index agent, Index /*question*/, const Gain& K) const {
-    return (K - centres[static_cast<std::size_t>(agent)]).squaredNorm() / 2;
-  }
-  double limit(Index /*agent*/) const { return 1e6; }
-  fed::Report<Backend> work(Index agent, Index /*round*/, Index version, const Gain& K) const {
-    return {.agent = agent,
-            .version = version,
-            .estimate = K - centres[static_cast<std::size_t>(agent)],
-            .cost = cost(agent, 0, K)};
-  }
-};
-
-Bowls bowls(Index count, std::uint64_t seed) {
-  metalqr::Stream stream = test::stream(seed);
-  Bowls result;
-  for (Index i = 0; i < count; ++i) {
-    Gain centre;
-    metalqr::fill_normal<Backend>(centre, stream);
-    result.centres.push_back(centre);
-  }
-  return result;
-}
 
 /// Agents of very different speeds.
 Profiles reliable(Index count, std::uint64_t seed) {
@@ -136,7 +107,7 @@ Counts recount(const Rule& rule, const Result& result, const State& state, Index
 
 template <class Rule>
 Counts check_counts(const Rule& rule, const Profiles& profiles, fed::Guard guard, std::uint64_t seed) {
-  Bowls agents = bowls(static_cast<Index>(profiles.size()), seed);
+  test::BowlsOf<Backend> agents = test::bowls<Backend>(static_cast<Index>(profiles.size()), seed, 1e6);
   fed::Server<Backend, Rule> server(Gain::Zero(), rule, {.step = 0.02, .guard = guard, .retry_after = 6});
   const auto result =
       fed::simulate(server, agents, profiles,

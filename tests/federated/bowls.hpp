@@ -2,6 +2,8 @@
 
 // Agents with costs of which everything is known.
 
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -11,21 +13,23 @@
 
 namespace test {
 
-/// Agents whose costs are |K - c_i|^2/2 + 1, of which the gradients are known; above 100 they count as
+/// Agents whose costs are |K - c_i|^2/2 + 1, of which the gradients are known; above a ceiling they count as
 /// unstable.
-struct Bowls {
-  using Backend = metalqr::EigenBackend<double, 4, 2>;
-  using Gain = Backend::Gain;
+template <class Backend_>
+struct BowlsOf {
+  using Backend = Backend_;
+  using Gain = typename Backend::Gain;
   using Index = metalqr::Index;
 
   std::vector<Gain> centres;
+  double ceiling = 100;
 
   Index size() const { return static_cast<Index>(centres.size()); }
   double cost(Index agent, Index /*question*/, const Gain& K) const {
     const double value = 1 + (K - centres[static_cast<std::size_t>(agent)]).squaredNorm() / 2;
-    return value < 100 ? value : std::numeric_limits<double>::infinity();
+    return value < ceiling ? value : std::numeric_limits<double>::infinity();
   }
-  double limit(Index /*agent*/) const { return 99; }
+  double limit(Index /*agent*/) const { return 0.99 * ceiling; }
   metalqr::federated::Report<Backend> work(Index agent, Index /*round*/, Index version, const Gain& K) const {
     return {.agent = agent,
             .version = version,
@@ -33,14 +37,16 @@ struct Bowls {
             .cost = cost(agent, 0, K)};
   }
 };
+using Bowls = BowlsOf<metalqr::EigenBackend<double, 4, 2>>;
 static_assert(metalqr::federated::Agents<Bowls>);
 
-inline Bowls bowls(metalqr::Index count, std::uint64_t seed) {
+template <class Backend = Bowls::Backend>
+BowlsOf<Backend> bowls(metalqr::Index count, std::uint64_t seed, double ceiling = 100) {
   metalqr::Stream stream = test::stream(seed);
-  Bowls result;
+  BowlsOf<Backend> result{.centres = {}, .ceiling = ceiling};
   for (metalqr::Index i = 0; i < count; ++i) {
-    Bowls::Gain centre;
-    metalqr::fill_normal<Bowls::Backend>(centre, stream);
+    typename Backend::Gain centre;
+    metalqr::fill_normal<Backend>(centre, stream);
     result.centres.push_back(centre);
   }
   return result;

@@ -9,12 +9,16 @@
 
 #include <metalqr/federated/virtual_time.hpp>
 
+#include "federated/bowls.hpp"
 #include "support.hpp"
 
 namespace fed = metalqr::federated;
 using metalqr::Index;
 using Backend = metalqr::EigenBackend<double, 4, 2>;
 using Gain = Backend::Gain;
+using test::Bowls;
+using test::bowls;
+using test::unreliable;
 using Profiles = std::vector<fed::AgentProfile>;
 
 namespace {
@@ -55,36 +59,6 @@ bool same(const G& x, const G& y) {
   return x.rows() == y.rows() && x.cols() == y.cols() && (x.array() == y.array()).all();
 }
 
-/// Agents whose costs are |K - c_i|^2/2 + 1.
-struct Bowls {
-  using Backend = ::Backend;
-
-  std::vector<Gain> centres;
-
-  Index size() const { return static_cast<Index>(centres.size()); }
-  double cost(Index agent, Index /*question*/, const Gain& K) const {
-    return 1 + (K - centres[static_cast<std::size_t>(agent)]).squaredNorm() / 2;
-  }
-  double limit(Index /*agent*/) const { return 1e3; }
-  fed::Report<Backend> work(Index agent, Index /*round*/, Index version, const Gain& K) const {
-    return {.agent = agent,
-            .version = version,
-            .estimate = K - centres[static_cast<std::size_t>(agent)],
-            .cost = cost(agent, 0, K)};
-  }
-};
-
-Bowls bowls(Index count, std::uint64_t seed) {
-  metalqr::Stream stream = test::stream(seed);
-  Bowls result;
-  for (Index i = 0; i < count; ++i) {
-    Gain centre;
-    metalqr::fill_normal<Backend>(centre, stream);
-    result.centres.push_back(centre);
-  }
-  return result;
-}
-
 /// What a user might write: half of everything.
 struct Halves {
   template <metalqr::MatrixBackend AnyBackend>
@@ -102,21 +76,6 @@ bool same_history(const Result& x, const Result& y) {
       return false;
   }
   return true;
-}
-
-/// Slow and fast agents that come and go and lose messages.
-Profiles unreliable(Index count, std::uint64_t seed) {
-  metalqr::Stream stream = test::stream(seed);
-  Profiles profiles;
-  for (Index i = 0; i < count; ++i) {
-    const fed::AgentProfile profile{.work = fed::ExponentialLatency{.mean = 1 + 5 * stream.uniform()},
-                                    .answer = fed::UniformLatency{.low = 0.1, .high = 1},
-                                    .loss = 0.1,
-                                    .presence = fed::ExponentialLatency{.mean = 40},
-                                    .absence = fed::ExponentialLatency{.mean = 15}};
-    profiles.push_back(profile);
-  }
-  return profiles;
 }
 
 }  // namespace
