@@ -44,6 +44,7 @@
 #include <metalqr/federated/combiner.hpp>
 #include <metalqr/federated/compressed_agents.hpp>
 #include <metalqr/federated/compression.hpp>
+#include <metalqr/federated/decisions.hpp>
 #include <metalqr/federated/event_queue.hpp>
 #include <metalqr/federated/exchange.hpp>
 #include <metalqr/federated/fine_tune.hpp>

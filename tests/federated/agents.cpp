@@ -1,6 +1,7 @@
 #include <metalqr/federated/agents.hpp>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <string>
 #include <type_traits>
@@ -269,4 +270,25 @@ TEST_CASE("with local steps a server goes eta_g times the mean way of its agents
     // Another step on the way would be seen.
     CHECK(std::abs(way) > 0.01);
   }
+}
+
+TEST_CASE("agents of which each cost is measured anew do not refuse their first gain, given some slack") {
+  // One per cent of noise that never repeats.
+  metalqr::Stream noise = test::stream(11);
+  const auto task = metalqr::systems::modified_boeing<Backend>();
+  const Gain K0 = first_gain();
+  using Measured = std::function<double(const Gain&)>;
+  const Measured measured = [&](const Gain& K) {
+    return metalqr::cost(task, K) * (1 + 0.01 * noise.normal());
+  };
+  const std::vector<Measured> oracles(20, measured);
+  const auto refusals = [&](double slack) {
+    fed::OracleAgents<Backend, Measured> agents(oracles, K0, {.slack = slack});
+    int count = 0;
+    for (Index agent = 0; agent < 20; ++agent) count += !(agents.cost(agent, 0, K0) <= agents.limit(agent));
+    return count;
+  };
+  CHECK(refusals(0) >= 4);    // 20 coins: fewer with probability 1.3e-3
+  CHECK(refusals(0.1) == 0);  // seven standard deviations
+  CHECK_THROWS_AS(refusals(-0.1), metalqr::InvalidOption);
 }

@@ -133,24 +133,39 @@ TEST_CASE("the order in which the reports of an update arrive does not change a 
   for (const Gain& K : results) CHECK(same(K, results[0]));
 }
 
-TEST_CASE("reports that cannot be used are counted, never averaged in, and their agents go on") {
+TEST_CASE("reports that cannot be used are counted, never averaged in, and their agents wait like others") {
   fed::Server<Backend, fed::Buffered> server(row(0, 0), {.count = 2}, unguarded);
-  join(server, 3);
+  join(server, 4);
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  for (const auto& bad :
-       {report(0, 0, row(nan, 0)), report(0, 0, row(0, -infinity)), report(0, 0, row(1, 1), infinity)}) {
-    const Commands commands = server.on(bad);
-    REQUIRE(sends(commands).size() == 1);
-    CHECK(sends(commands)[0].agent == 0);
-  }
-  fed::Report<Backend> weightless = report(0, 0, row(1, 1));
+  CHECK(server.on(report(0, 0, row(nan, 0))).empty());
+  CHECK(server.on(report(1, 0, row(0, -infinity))).empty());
+  CHECK(server.on(report(2, 0, row(1, 1), infinity)).empty());
+  fed::Report<Backend> weightless = report(3, 0, row(1, 1));
   weightless.weight = 0;
-  CHECK(sends(server.on(weightless)).size() == 1);
+  // Now nobody has anything: all try again.
+  CHECK(sends(server.on(weightless)).size() == 4);
   CHECK(server.on(report(0, 1, row(1, 1))).empty());  // no such version yet
   CHECK(server.on(report(7, 0, row(1, 1))).empty());  // no such agent
   CHECK(server.state().statistics.refused == 6);
   CHECK(server.state().reports.empty());
   CHECK(server.state().version == 0);
+}
+
+TEST_CASE("an agent of which no report can be used holds nobody up") {
+  const auto check = [](auto server) {
+    join(server, 3);
+    Index version = 0;
+    for (int round = 0; round < 5; ++round) {
+      server.on(report(0, version, row(infinity, 0)));
+      server.on(report(1, version, row(1, 0)));
+      CHECK(commits(server.on(report(2, version, row(1, 0)))).size() == 1);
+      ++version;
+    }
+    CHECK(server.state().statistics.refused == 5);
+    CHECK(same(server.gain(), row(-2.5, 0)));
+  };
+  check(fed::make_server<Backend>(row(0, 0), fed::Synchronous{}, unguarded));
+  check(fed::make_server<Backend>(row(0, 0), fed::Buffered{.count = 3}, unguarded));
 }
 
 TEST_CASE("a second report of the same work is not counted twice") {
@@ -449,4 +464,164 @@ TEST_CASE("a state is not continued with a rule that restarts agents at another 
                   metalqr::InvalidOption);
   CHECK_THROWS_AS((fed::Server<Backend, fed::Buffered>(state, {.count = 1}, unguarded)),
                   metalqr::InvalidOption);
+}
+
+TEST_CASE("an agent is counted once for each gain that it was sent, however often it reports") {
+  fed::Server<Backend, fed::StalenessBounded<fed::Buffered>, fed::CoordinateMedian> server(
+      row(0, 0), fed::bounded(fed::Buffered{.count = 1}, 0), unguarded);
+  join(server, 2);
+  server.on(report(1, 0, row(0, 0)));
+  // Agent 0 was restarted at version 1, and sends what it found at version 0 again and again.
+  for (int i = 0; i < 5; ++i) CHECK(server.on(report(0, 0, row(1e6, 0))).empty());
+  CHECK(server.state().statistics.too_old == 1);
+  CHECK(server.state().statistics.repeated == 4);
+  CHECK(same(server.gain(), row(0, 0)));
+}
+
+TEST_CASE("an agent that comes while there is a gain other than the first is asked about it") {
+  for (const fed::Guard guard : {fed::Guard::ask, fed::Guard::rollback}) {
+    CAPTURE(static_cast<int>(guard));
+    fed::Server<Backend, fed::Buffered> server(row(0, 0), {.count = 1}, {.step = 1, .guard = guard});
+    join(server, 1);
+    answer_all(server, server.on(report(0, 0, row(1, 0), std::numeric_limits<double>::quiet_NaN())));
+    CHECK(same(server.gain(), row(-1, 0)));
+    Commands commands = server.on(fed::Joined<Backend>{.agent = 1, .limit = 10});
+    REQUIRE(asks(commands).size() == 1);
+    CHECK((asks(commands)[0].agent == 1 && same(asks(commands)[0].gain, row(-1, 0))));
+    commands = answer_all(server, commands, infinity);
+    CHECK(same(server.gain(), row(0, 0)));
+    CHECK(commits(commands)[0].refused == 1);
+    CHECK(commits(commands)[0].refused_by == 1);
+  }
+}
+
+TEST_CASE("where a candidate is given up, all are asked about the gain that there is") {
+  fed::Server<Backend, fed::Buffered> server(row(0, 0), {.count = 1}, {.step = 1, .max_halvings = 0});
+  join(server, 2);
+  answer_all(server, server.on(report(0, 0, row(1, 0))));
+  REQUIRE(same(server.gain(), row(-1, 0)));
+  const Commands candidate = server.on(report(0, 1, row(1, 0)));
+  const Commands commands = server.on(
+      fed::Verdict<Backend>{.agent = 1, .candidate = asks(candidate)[0].candidate, .cost = infinity});
+  CHECK(all<fed::Reject>(commands)[0].candidate == asks(candidate)[0].candidate);
+  REQUIRE(asks(commands).size() == 2);
+  CHECK(same(asks(commands)[0].gain, row(-1, 0)));
+  CHECK(commits(answer_all(server, commands)).empty());
+  CHECK(server.state().statistics.rollbacks == 0);
+}
+
+TEST_CASE("a gain that an agent has accepted is not given up for what the agent found before") {
+  fed::Server<Backend, fed::Buffered> server(row(0, 0), {.count = 1}, {.step = 1});
+  join(server, 2);
+  answer_all(server, server.on(report(0, 0, row(1, 0))));
+  answer_all(server, server.on(report(0, 1, row(1, 0))));
+  CHECK(commits(server.on(report(1, 0, row(0, 0), 11))).empty());
+  CHECK(same(server.gain(), row(-2, 0)));
+  CHECK(server.state().statistics.rollbacks == 0);
+}
+
+TEST_CASE("a candidate that nobody there has accepted is not committed, but waits for somebody") {
+  fed::Server<Backend, fed::Buffered> server(row(0, 0), {.count = 1}, {.step = 1000});
+  join(server, 1);
+  CHECK(asks(server.on(report(0, 0, row(1, 0)))).size() == 1);
+  CHECK(server.on(fed::Left{.agent = 0}).empty());
+  CHECK(same(server.gain(), row(0, 0)));
+  const Commands commands = server.on(fed::Joined<Backend>{.agent = 3, .limit = 10});
+  REQUIRE(asks(commands).size() == 1);
+  CHECK(commits(answer_all(server, commands)).size() == 1);
+}
+
+TEST_CASE("an agent that joins while it is there has lost all it was told") {
+  fed::Server<Backend, fed::Buffered> server(row(0, 0), {.count = 1}, {.step = 1});
+  join(server, 2);
+  const Commands candidate = server.on(report(0, 0, row(1, 0)));
+  REQUIRE(asks(candidate).size() == 2);
+  server.on(fed::Verdict<Backend>{.agent = 0, .candidate = asks(candidate)[0].candidate, .cost = 1});
+  const Commands commands = server.on(fed::Joined<Backend>{.agent = 1, .limit = 10});
+  REQUIRE(asks(commands).size() == 1);
+  REQUIRE(sends(commands).size() == 1);
+  CHECK(sends(commands)[0].restart);
+  CHECK(commits(answer_all(server, commands)).size() == 1);
+  CHECK(server.state().present == 2);
+}
+
+TEST_CASE("what nothing can be made of is given up, and all go on") {
+  const auto check = [](auto server) {
+    join(server, 2);
+    const Commands commands = server.on(report(0, 0, row(1, 0)));
+    REQUIRE(all<fed::Reject>(commands).size() == 1);
+    CHECK(all<fed::Reject>(commands)[0].candidate == 0);
+    CHECK_FALSE(sends(commands).empty());
+    CHECK(server.state().statistics.rejections == 1);
+    CHECK(server.state().version == 0);
+  };
+  struct NoWeight {
+    static bool is_ready(const fed::Standing& standing) { return standing.reports > 0; }
+    static double weight(Index /*staleness*/) { return 0; }
+  };
+  struct NoStep {
+    static bool is_ready(const fed::Standing& standing) { return standing.reports > 0; }
+    static double step_factor(Index /*staleness*/) { return 0; }
+  };
+  check(fed::make_server<Backend>(row(0, 0), NoWeight{}, unguarded));
+  check(fed::make_server<Backend>(row(0, 0), NoStep{}, unguarded));
+}
+
+TEST_CASE("a candidate that is given up leaves no momentum behind") {
+  auto server = fed::make_server<Backend>(row(0, 0), fed::Buffered{.count = 1},
+                                          {.step = 1, .max_halvings = 0}, fed::Mean{}, fed::Momentum{});
+  join(server, 1);
+  answer_all(server, server.on(report(0, 0, row(1e6, 0))), infinity);
+  CHECK(server.state().statistics.rejections == 1);
+  const Commands commands = server.on(report(0, 0, row(0, 0)));
+  REQUIRE(asks(commands).size() == 1);
+  CHECK(same(asks(commands)[0].gain, row(0, 0)));
+}
+
+TEST_CASE("timers stop when nobody is there, and each begins again once") {
+  fed::Server<Backend, fed::TimeWindow> server(row(0, 0), {.ticks = 2},
+                                               {.step = 1, .guard = fed::Guard::none, .retry_after = 5});
+  CHECK(all<fed::Wake>(server.on(fed::Joined<Backend>{.agent = 0, .limit = 10})).size() == 2);
+  server.on(fed::Left{.agent = 0});
+  CHECK(server.on(fed::Timer{.id = 0}).empty());
+  // The other one is still running when somebody comes.
+  const auto wakes = all<fed::Wake>(server.on(fed::Joined<Backend>{.agent = 0, .limit = 10}));
+  REQUIRE(wakes.size() == 1);
+  CHECK(wakes[0].id == 0);
+  CHECK(all<fed::Wake>(server.on(fed::Timer{.id = 1})).size() == 1);
+}
+
+TEST_CASE("lists do not grow with what agents repeat") {
+  fed::Server<Backend, fed::StalenessBounded<fed::Buffered>> bounded(
+      row(0, 0), fed::bounded(fed::Buffered{.count = 1}, 3), unguarded);
+  join(bounded, 1);
+  for (int i = 0; i < 1000; ++i) bounded.on(report(0, 0, row(infinity, 0)));
+  for (const auto& agents : bounded.state().sent) CHECK(agents.size() < 50);
+  fed::Server<Backend, fed::Buffered> buffered(row(0, 0), {.count = 5000}, unguarded);
+  join(buffered, 2);
+  for (int i = 0; i < 1000; ++i) {
+    buffered.on(report(0, 0, row(1, 0)));
+    buffered.on(fed::Left{.agent = 0});
+    buffered.on(fed::Joined<Backend>{.agent = 0, .limit = 10});
+  }
+  CHECK(buffered.state().idle.size() < 50);
+  // While all are asked about a candidate, those who keep working otherwise wait.
+  fed::Server<Backend, fed::Ringmaster> ringmaster(row(0, 0), {.limit = 5}, {.step = 1});
+  join(ringmaster, 2);
+  for (int i = 0; i < 1000; ++i) {
+    ringmaster.on(report(0, 0, row(1, 0)));
+    ringmaster.on(report(1, 0, row(1, 0)));
+  }
+  CHECK(ringmaster.state().reports.size() <= 2);
+}
+
+TEST_CASE("who joins with a number or a limit out of range changes nothing") {
+  fed::Server<Backend, fed::Buffered> server(row(0, 0), {.count = 1}, {.max_agents = 100});
+  CHECK_THROWS_AS(server.on(fed::Joined<Backend>{.agent = 100}), metalqr::InvalidOption);
+  CHECK_THROWS_AS(server.on(fed::Joined<Backend>{.agent = -1}), metalqr::InvalidOption);
+  CHECK_THROWS_AS(
+      server.on(fed::Joined<Backend>{.agent = 1, .limit = std::numeric_limits<double>::quiet_NaN()}),
+      metalqr::InvalidOption);
+  CHECK(server.state().agents.empty());
+  CHECK(sends(server.on(fed::Joined<Backend>{.agent = 99, .limit = 1})).size() == 1);
 }

@@ -182,6 +182,13 @@ TEST_CASE("a run ends with all its threads, whatever they are doing") {
   CHECK(running_threads() == threads);
 }
 
+TEST_CASE("timers that are always due do not hold up reports") {
+  Bowls agents = test::bowls(4, 3);
+  fed::Server<Backend, fed::TimeWindow> server(Gain::Zero(), {.ticks = 1e-7},
+                                               {.step = 0.1, .guard = fed::Guard::none});
+  CHECK(fed::run_threads(server, agents, at_once, {.until = 1e5, .max_updates = 20}).updates == 20);
+}
+
 TEST_CASE("profiles and options of a run with threads out of range are refused by name") {
   Bowls agents = test::bowls(3, 1);
   fed::Server<Backend, fed::Synchronous> server(Gain::Zero(), {});

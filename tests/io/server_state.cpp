@@ -62,6 +62,8 @@ bool same(const fed::Command<Backend>& x, const fed::Command<Backend>& y) {
                  same_bits(a.step, b.step);
         } else if constexpr (std::is_same_v<Message, fed::Reject>) {
           return a.candidate == b.candidate;
+        } else if constexpr (std::is_same_v<Message, fed::Expel>) {
+          return a.agent == b.agent;
         } else {
           return a.id == b.id && same_bits(a.delay, b.delay);
         }

@@ -24,7 +24,11 @@ struct AgentOptionsFor {
   int local_steps = 1;      ///< steps of policy gradient before an agent reports; 1: it reports its gradient
   double local_step = 0;    ///< their size, eta_l; not used for one
   bool report_cost = true;  ///< J_i at the gain that was sent costs a call more, and guards need it
-  std::uint64_t seed = 0;   ///< of all its random numbers
+  /// The largest cost that an agent accepts is (1 + slack) J_i(K0): more than the noise of a cost where each
+  /// call measures anew, else agents refuse gains as good as K0, and K0 itself. The library's oracles repeat
+  /// their random numbers and need none.
+  double slack = 0;
+  std::uint64_t seed = 0;  ///< of all its random numbers
   /// The weight of a report is the number of samples behind it, else 1: for fleets of which the agents hold
   /// different amounts of data. Agents with models, who hold none, have weight 1.
   bool weigh_by_samples = false;
@@ -38,6 +42,7 @@ void validate(const AgentOptionsFor<Estimator>& options) {
   using metalqr::detail::require_option;
   validate(options.estimator);
   require_option(options.local_steps >= 1, "local_steps", options.local_steps, "at least 1");
+  require_option(std::isfinite(options.slack) && options.slack >= 0, "slack", options.slack, "a number >= 0");
   if (options.local_steps > 1) {
     require_option(std::isfinite(options.local_step) && options.local_step > 0, "local_step",
                    options.local_step, "a positive number for several local steps");

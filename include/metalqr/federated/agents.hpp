@@ -4,6 +4,7 @@
 /// Agents of a federated run: what they compute at a gain that the server sends.
 
 #include <algorithm>
+#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -76,6 +77,13 @@ typename Backend::Gain local_progress(const typename Backend::Gain& K, const Opt
   return progress;
 }
 
+/// The largest cost that an agent accepts of which the first gain costs so much.
+template <class Scalar, class Options>
+Scalar limit_of(Scalar first_cost, const Options& options) {
+  using std::abs;
+  return first_cost + static_cast<Scalar>(options.slack) * abs(first_cost);
+}
+
 /// The smallest radius of an estimator.
 template <class Estimator>
 double smallest_radius(const Estimator& options) {
@@ -97,7 +105,7 @@ class OracleFleet {
 
   /// Number of agents.
   Index size() const noexcept { return static_cast<Index>(oracles_.size()); }
-  /// J_i(K0).
+  /// J_i(K0), with some slack if the options say so.
   Scalar limit(Index agent) const { return limits_[static_cast<std::size_t>(agent)]; }
   /// J_i(K); +infinity if K does not stabilise. The same random numbers for every question.
   Scalar cost(Index agent, Index /*question*/, const Gain& K) const {
@@ -110,7 +118,7 @@ class OracleFleet {
     if (oracles.empty()) throw InvalidOption("oracles: expected at least one, got an empty list");
     limits_.reserve(oracles.size());
     for (Index i = 0; i < size(); ++i) {
-      limits_.push_back(cost(i, 0, K0));
+      limits_.push_back(limit_of(cost(i, 0, K0), options_[i]));
       if (limits_.back() < std::numeric_limits<Scalar>::infinity()) continue;
       throw InvalidOption("K0: expected a gain that stabilises every agent, got an infinite cost of agent " +
                           std::to_string(i));
@@ -212,6 +220,7 @@ class ModelAgents {
         options_(options, static_cast<Index>(tasks_.size())),
         limits_(metalqr::costs(tasks_, K0)) {
     for (std::size_t i = 0; i < limits_.size(); ++i) {
+      limits_[i] = detail::limit_of(limits_[i], options_[static_cast<Index>(i)]);
       if (limits_[i] < std::numeric_limits<Scalar>::infinity()) continue;
       throw InvalidOption("K0: expected a gain that stabilises every task, got an unstable task " +
                           std::to_string(i));
@@ -220,7 +229,7 @@ class ModelAgents {
 
   /// Number of agents.
   Index size() const noexcept { return static_cast<Index>(tasks_.size()); }
-  /// J_i(K0).
+  /// J_i(K0), with some slack if the options say so.
   Scalar limit(Index agent) const { return limits_[static_cast<std::size_t>(agent)]; }
   /// J_i(K); +infinity if K does not stabilise.
   Scalar cost(Index agent, Index /*question*/, const Gain& K) const {

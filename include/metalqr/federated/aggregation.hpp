@@ -48,7 +48,8 @@ class Aggregation {
  public:
   using Gain = typename Backend::Gain;
 
-  /// Uses up the waiting reports. None if the step, or where it leads, is not finite.
+  /// Uses up the waiting reports. None if no report has a weight, or the combiner finds too few with one; if
+  /// the step size is zero; if the step, or where it leads, is not finite.
   template <Rule RuleType, class CombinerType, class OptimizerType>
   std::optional<Step<Backend>> step(ServerState<Backend>& state, const RuleType& rule,
                                     const CombinerType& combiner, const OptimizerType& optimizer,
@@ -62,18 +63,19 @@ class Aggregation {
       Report<Backend>& report = reports_[i];
       const Index staleness = state.version - report.version;
       oldest = std::max(oldest, staleness);
-      estimates_.push_back({.estimate = std::move(report.estimate),
-                            .weight = report.weight * federated::weight(rule, staleness)});
+      const double weight = report.weight * federated::weight(rule, staleness);
+      if (weight > 0) estimates_.push_back({.estimate = std::move(report.estimate), .weight = weight});
       count(state, report.agent, staleness);
     }
     Step<Backend> result{.step = {},
                          .reports = static_cast<Index>(reports_.size()),
                          .size = step_size * federated::step_factor(rule, oldest)};
+    if (estimates_.empty() || !(result.size > 0)) return std::nullopt;
     try {
       const Gain direction =
           combine<Backend>(combiner, std::span<const WeightedEstimate<Backend>>(estimates_));
       result.step = advance<Backend>(optimizer, state.optimizer, direction, result.size);
-    } catch (const NotFinite&) {  // finite reports, whose sum or step overflows
+    } catch (const Error&) {  // of what agents send: a sum that overflows, too few weights
       return std::nullopt;
     }
     if (!Backend::is_finite(Gain(state.gain - result.step))) return std::nullopt;

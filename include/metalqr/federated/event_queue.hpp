@@ -111,6 +111,17 @@ class EventQueue {
     return entry;
   }
 
+  /// Removes the events for which `is_void(agent, payload)` holds. O(n log n).
+  template <class IsVoid>
+  void erase_if(const IsVoid& is_void) {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < size_; ++i) {
+      if (!is_void(heap_[i].agent, std::as_const(slots_[heap_[i].slot]))) std::swap(heap_[kept++], heap_[i]);
+    }
+    size_ = kept;
+    std::sort(heap_.begin(), heap_.begin() + static_cast<std::ptrdiff_t>(size_), earlier);
+  }
+
   /// Time of the earliest event, +infinity if there is none. O(1).
   double next_time() const noexcept {
     return size_ == 0 ? std::numeric_limits<double>::infinity() : heap_[0].time;

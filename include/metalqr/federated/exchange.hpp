@@ -45,9 +45,16 @@ class Exchange {
         seats_(static_cast<std::size_t>(agents.size())),
         begins_(record.timeline || record.arrivals ? seats_.size() : 0) {}
 
-  /// Everybody's first coming begins.
+  /// Everybody's first coming begins. The server may have been through another run; pieces of work have other
+  /// numbers then, so that agents draw other random numbers.
   void open() {
-    for (Index agent = 0; agent < agents_.size(); ++agent) engine_.begin_absence(agent, profile(agent).joins);
+    server_.interrupt();
+    const auto& records = server_.state().agents;
+    for (Index agent = 0; agent < agents_.size(); ++agent) {
+      const auto place = static_cast<std::size_t>(agent);
+      if (place < records.size()) seat(agent).first_round = records[place].sends;
+      engine_.begin_absence(agent, profile(agent).joins);
+    }
   }
   /// The events from now on happen at this time.
   void set_time(double now) { now_ = now; }
@@ -55,7 +62,7 @@ class Exchange {
   /// Whether the report of that piece of work is still to come: it was not restarted, nor has it left.
   bool is_at_work(Index agent, Index round) const {
     const Seat& own = seats_[static_cast<std::size_t>(agent)];
-    return own.working && own.rounds == round + 1;
+    return own.working && own.first_round + own.works == round + 1;
   }
   /// Whether the answer to that question is still to come.
   bool is_asked(Index agent, Index question) const {
@@ -83,6 +90,7 @@ class Exchange {
 
   void leave(Index agent) {
     Seat& own = seat(agent);
+    const bool was_present = own.present;
     note(Arrival::Kind::left, agent, own.absences, cause(&Begins::presence, agent));
     end_work(agent, WorkSpan::End::left);
     end_answer(own);
@@ -90,17 +98,16 @@ class Exchange {
     note_cause(&Begins::absence, agent);
     engine_.begin_absence(agent, wait(profile(agent).absence, agent, 3, own.absences));
     ++own.absences;
-    tell(Left{.agent = agent});
+    if (was_present) tell(Left{.agent = agent});
   }
 
   /// The report of an agent that `is_at_work`.
   void report(Index agent, Report<Backend>&& report) {
     Seat& own = seat(agent);
-    const Index round = own.rounds - 1;
-    note(Arrival::Kind::report, agent, round, cause(&Begins::work, agent));
+    note(Arrival::Kind::report, agent, own.works - 1, cause(&Begins::work, agent));
     const bool lost = is_lost(agent);
     end_work(agent, lost ? WorkSpan::End::lost : WorkSpan::End::reported);
-    note_reported(agents_, agent, round);
+    note_reported(agents_, agent, own.first_round + own.works - 1);
     if (!lost) tell(std::move(report));
   }
 
@@ -138,10 +145,11 @@ class Exchange {
   struct Seat {
     bool present = false;
     bool working = false;
-    Index rounds = 0;    // pieces of work begun
-    Index question = 0;  // the one to answer; 0: none
-    Index answers = 0;   // questions heard
-    Index messages = 0;  // that might have been lost
+    Index first_round = 0;  // number of the first piece of work
+    Index works = 0;        // pieces of work begun
+    Index question = 0;     // the one to answer; 0: none
+    Index answers = 0;      // questions heard
+    Index messages = 0;     // that might have been lost
     Index absences = 0;
   };
   /// The arrivals that what is going on follows from, and what it is about.
@@ -217,14 +225,14 @@ class Exchange {
     end_work(send.agent, WorkSpan::End::restarted);
     own.working = true;
     ++busy_;
-    const Index round = own.rounds++;
+    const Index number = own.works++;
     if (!begins_.empty()) {
       note_cause(&Begins::work, send.agent);
       begins_[static_cast<std::size_t>(send.agent)].version = send.version;
       begins_[static_cast<std::size_t>(send.agent)].since = now_;
     }
-    engine_.begin_work(send.agent, round, send.version, std::move(send.gain),
-                       wait(profile(send.agent).work, send.agent, 0, round));
+    engine_.begin_work(send.agent, own.first_round + number, send.version, std::move(send.gain),
+                       wait(profile(send.agent).work, send.agent, 0, number));
   }
   void carry_out(Ask<Backend>& ask) {
     Seat& own = seat(ask.agent);
@@ -249,6 +257,11 @@ class Exchange {
     result_.history.push_back(std::move(record));
   }
   void carry_out(const Reject& /*reject*/) {}
+  void carry_out(const Expel& expel) {
+    end_work(expel.agent, WorkSpan::End::left);
+    end_answer(seat(expel.agent));
+    seat(expel.agent).present = false;
+  }
   void carry_out(const Wake& wake) {
     if (record_.arrivals) timer_causes_.push_back(static_cast<Index>(result_.arrivals.size()));
     engine_.begin_timer(wake.id, timers_++, wake.delay);

@@ -20,7 +20,7 @@ struct Report {
   Index version = 0;                                       ///< of the gain at which it worked
   typename Backend::Gain estimate{};                       ///< of the gradient of its cost, n_u x n_x
   Scalar cost = std::numeric_limits<Scalar>::quiet_NaN();  ///< J_i at that gain; NaN if it does not know
-  double weight = 1;                                       ///< amount of data behind the estimate
+  double weight = 1;  ///< amount of data behind the estimate, which the server takes on trust
 };
 
 /// An agent's answer to `Ask`.
@@ -42,7 +42,7 @@ struct Joined {
   using Scalar = typename Backend::Scalar;  ///< number type
 
   Index agent = 0;  ///< who
-  /// The largest cost that it accepts, as a rule J_i(K_0), which bounds its sub-level set.
+  /// The largest cost that it accepts, not a NaN: as a rule J_i(K_0), which bounds its sub-level set.
   Scalar limit = std::numeric_limits<Scalar>::infinity();
 };
 
@@ -87,7 +87,13 @@ struct Commit {
 
 /// A candidate has been given up; for the record.
 struct Reject {
-  Index candidate = 0;  ///< which one
+  Index candidate = 0;  ///< which one; 0: it was given up before anybody was asked
+};
+
+/// An agent is no longer counted as present, because it accepts no gain at all, not even the first; it may
+/// join again. It need not work on.
+struct Expel {
+  Index agent = 0;  ///< who
 };
 
 /// Send a `Timer` after some time.
@@ -98,6 +104,6 @@ struct Wake {
 
 /// What a server says.
 template <class Backend>
-using Command = std::variant<Send<Backend>, Ask<Backend>, Commit<Backend>, Reject, Wake>;
+using Command = std::variant<Send<Backend>, Ask<Backend>, Commit<Backend>, Reject, Expel, Wake>;
 
 }  // namespace metalqr::inline METALQR_ABI::federated

@@ -32,11 +32,13 @@ class Roster {
   }
   AgentRecord<Backend>& at(Index agent) { return state_.agents[static_cast<std::size_t>(agent)]; }
 
-  /// Takes in an agent that is there now; whether it was not before.
-  bool enter(const Joined<Backend>& joined) {
-    if (joined.agent < 0) {
-      throw InvalidOption("agent: expected a number >= 0, got " + std::to_string(joined.agent));
+  /// Takes in an agent that is there now, and has lost what it was told if it was there before.
+  void enter(const Joined<Backend>& joined, Index max_agents) {
+    if (joined.agent < 0 || joined.agent >= max_agents) {
+      throw InvalidOption("agent: expected a number >= 0 and below " + std::to_string(max_agents) + ", got " +
+                          std::to_string(joined.agent));
     }
+    if (joined.limit != joined.limit) throw InvalidOption("limit: expected a number, got a NaN");
     if (static_cast<std::size_t>(joined.agent) >= state_.agents.size()) {
       state_.agents.resize(static_cast<std::size_t>(joined.agent) + 1);
     }
@@ -46,10 +48,9 @@ class Roster {
       record.known = true;
       ++state_.known;
     }
-    if (record.present) return false;
+    if (record.present) remove(record);
     record.present = true;
     ++state_.present;
-    return true;
   }
 
   /// Takes out an agent that is there.
@@ -69,13 +70,21 @@ class Roster {
     record.working = true;
     record.waiting = record.overdue = false;
     record.version = state_.version;
-    if (!state_.sent.empty()) bucket(state_.version).push_back(agent);
+    ++record.sends;
+    if (!state_.sent.empty()) {
+      std::vector<Index>& agents = bucket(state_.version);
+      tidy(agents, [this](const AgentRecord<Backend>& other) {
+        return other.present && other.working && other.version == state_.version;
+      });
+      agents.push_back(agent);
+    }
     say(Send<Backend>{.agent = agent, .version = state_.version, .gain = state_.gain, .restart = restart});
   }
 
   /// Lets an agent that has reported wait for the next gain.
   void let_wait(Index agent) {
     at(agent).waiting = true;
+    tidy(state_.idle, [](const AgentRecord<Backend>& other) { return other.waiting; });
     state_.idle.push_back(agent);
   }
   /// Gives the current gain to all who wait.
@@ -83,6 +92,7 @@ class Roster {
     std::vector<Index> agents = std::move(state_.idle);
     state_.idle.clear();
     std::sort(agents.begin(), agents.end());
+    agents.erase(std::unique(agents.begin(), agents.end()), agents.end());
     for (const Index agent : agents) {
       if (at(agent).waiting) send(agent);
     }
@@ -119,6 +129,7 @@ class Roster {
       if (record.working && record.overdue) {
         // Its version stays: if it is at work after all, it goes on, and reports what it was told first.
         ++state_.statistics.retries;
+        ++record.sends;
         say(Send<Backend>{.agent = agent, .version = state_.version, .gain = state_.gain});
       }
       record.overdue = record.working;
@@ -129,7 +140,26 @@ class Roster {
     }
   }
 
+  /// Everybody is away, and all that was under way is lost.
+  void clear() {
+    for (AgentRecord<Backend>& record : state_.agents) {
+      if (record.present) remove(record);
+    }
+    state_.idle.clear();
+    for (std::vector<Index>& agents : state_.sent) agents.clear();
+    state_.window_armed = state_.retry_armed = false;
+  }
+
  private:
+  /// Takes agents out of a list that no longer belong there, when it is long for the fleet.
+  template <class Belongs>
+  void tidy(std::vector<Index>& agents, const Belongs& belongs) {
+    if (agents.size() < 2 * state_.agents.size() + 16) return;
+    std::sort(agents.begin(), agents.end());
+    agents.erase(std::unique(agents.begin(), agents.end()), agents.end());
+    std::erase_if(agents, [&](Index agent) { return !belongs(at(agent)); });
+  }
+
   std::vector<Index>& bucket(Index version) {
     return state_.sent[static_cast<std::size_t>(version) % state_.sent.size()];
   }

@@ -16,7 +16,8 @@ enum class Guard {
   /// the step is halved and asked about again.
   ask,
   /// A gain is committed at once and asked about afterwards; on a cost above an agent's limit the server
-  /// returns to the last gain that all accepted.
+  /// returns to the last gain that all accepted. The step is not shortened: with one that is too long it
+  /// returns again and again (`ServerStatistics::rollbacks`).
   rollback
 };
 
@@ -28,6 +29,7 @@ struct ServerOptions {
   /// Time after which a message that was not answered is sent again, once or twice as long; 0: messages are
   /// never lost.
   double retry_after = 0;
+  Index max_agents = 10'000'000;  ///< numbers of agents are below, so that a false one takes no memory
 };
 
 /// Throws `InvalidOption` naming the first field out of its range.

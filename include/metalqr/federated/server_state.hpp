@@ -24,7 +24,9 @@ struct AgentRecord {
   bool overdue = false;      ///< was at work already when the retry timer last went off
   Index version = 0;         ///< of the gain at which it was told to work, or an older one than it works at
   Index accepted = -1;       ///< the newest version of which it reported a cost within its limit
+  Index reported = -1;       ///< the version of its last report
   Index asked = -1;          ///< the question that it has not answered; negative: none
+  Index sends = 0;           ///< gains sent to it
   Index reports = 0;         ///< received from it
   Index participations = 0;  ///< reports of it that were used in an update
   Scalar limit = std::numeric_limits<Scalar>::infinity();  ///< the largest cost that it accepts
@@ -96,7 +98,8 @@ struct ServerState {
   Milestone<Backend> start;                  ///< K_0
   Milestone<Backend> safe;                   ///< accepted by all agents known then
   Milestone<Backend> confirmed;              ///< accepted by all agents present then
-  bool armed = false;                        ///< the timers have been asked for
+  bool window_armed = false;                 ///< the timer of the window is running
+  bool retry_armed = false;                  ///< so is that of messages that are not answered
   ServerStatistics statistics;               ///< counts
 };
 

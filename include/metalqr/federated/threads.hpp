@@ -30,6 +30,7 @@
 #include <metalqr/federated/profile.hpp>
 #include <metalqr/federated/run_result.hpp>
 #include <metalqr/federated/server.hpp>
+#include <metalqr/federated/tick_clock.hpp>
 #include <metalqr/lqr/descent.hpp>
 
 namespace metalqr::inline METALQR_ABI::federated {
@@ -59,26 +60,6 @@ inline void validate(const ThreadsOptions& options) {
 
 namespace detail {
 
-/// The clock of a run, in ticks since its begin.
-class TickClock {
- public:
-  using Clock = std::chrono::steady_clock;
-
-  explicit TickClock(double tick) : tick_(tick) {}
-
-  double now() const { return std::chrono::duration<double>(Clock::now() - begin_).count() / tick_; }
-  /// When that will be; within a century.
-  Clock::time_point at(double ticks) const {
-    constexpr double century = 3.2e9;
-    const std::chrono::duration<double> seconds(std::min(ticks * tick_, century));
-    return begin_ + std::chrono::duration_cast<Clock::duration>(seconds);
-  }
-
- private:
-  double tick_;
-  Clock::time_point begin_ = Clock::now();
-};
-
 /// A run of `run_threads`. The thread that calls it is the server's.
 template <Agents AgentsType, class ServerType, class Observer>
 class ThreadsRun {
@@ -104,18 +85,27 @@ class ThreadsRun {
       threads.emplace_back([this, agent](const std::stop_token& stop) { this->work(agent, stop); });
     }
     std::uint64_t events = 0;
+    bool timer_was_last = false;  // so that timers do not hold up reports
     while (!exchange_.result().stopped && exchange_.result().updates < options_.max_updates &&
            (exchange_.is_busy() || !queue_.empty())) {
       const double now = clock_.now();
       if (now > options_.until) break;
-      if (queue_.next_time() <= now) {
+      const bool due = queue_.next_time() <= now;
+      const bool is_next = due && !(is_timer(queue_) && timer_was_last);
+      timer_was_last = false;
+      std::optional<Result> result;
+      if (!is_next) {
+        result = results_.pop_until(clock_.at(due ? now : std::min(queue_.next_time(), options_.until)));
+      }
+      if (result) {
+        exchange_.set_time(clock_.now());
+        if (take(std::move(*result))) ++events;
+      } else if (due) {
+        timer_was_last = is_timer(queue_);
         const auto next = queue_.pop();
         exchange_.set_time(now);
         happen(next.agent, next.payload);
         ++events;
-      } else if (auto result = results_.pop_until(clock_.at(std::min(queue_.next_time(), options_.until)))) {
-        exchange_.set_time(clock_.now());
-        if (take(std::move(*result))) ++events;
       }
     }
     for (std::jthread& thread : threads) thread.request_stop();
@@ -179,6 +169,7 @@ class ThreadsRun {
     std::variant<Finished, Answered, std::exception_ptr> what{};
   };
 
+  static bool is_timer(const EventQueue<Happening>& queue) { return !queue.empty() && queue.foresee() < 0; }
   Desk& desk(Index agent) { return desks_[static_cast<std::size_t>(agent)]; }
 
   template <class Change>

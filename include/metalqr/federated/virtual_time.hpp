@@ -75,6 +75,7 @@ class Simulation {
            exchange_.result().updates < options_.max_updates && queue_.next_time() <= options_.until) {
       const auto next = queue_.pop();
       if (!queue_.empty()) foresee(queue_.foresee());
+      if (is_void(next.agent, next.payload)) continue;
       exchange_.set_time(next.time);
       ++events;
       happen(next.agent, next.payload);
@@ -140,6 +141,9 @@ class Simulation {
     // What would come later than time can tell comes last.
     const double time = std::min(queue_.now() + ticks, std::numeric_limits<double>::max());
     queue_.push(time, place, Happening{.kind = kind, .number = number});
+    // An agent has a report, an answer and a coming or going before it at the most; the rest is void.
+    if (queue_.size() < 6 * orders_.size() + 64) return;
+    queue_.erase_if([this](Index agent, const Happening& what) { return is_void(agent, what); });
   }
 
   /// The next event is this agent's.
@@ -158,11 +162,21 @@ class Simulation {
       case Happening::timer:
         return exchange_.timer(place - agents_.size(), happening.number);
       case Happening::report:
-        if (exchange_.is_at_work(place, happening.number)) report(place, happening.number);
-        return;
+        return report(place, happening.number);
       case Happening::verdict:
-        if (exchange_.is_asked(place, happening.number)) answer(place);
-        return;
+        return answer(place);
+    }
+  }
+
+  /// Whether nobody waits for what happens any more, because the agent was restarted or went away.
+  bool is_void(Index place, const Happening& happening) const {
+    switch (happening.kind) {
+      case Happening::report:
+        return !exchange_.is_at_work(place, happening.number);
+      case Happening::verdict:
+        return !exchange_.is_asked(place, happening.number);
+      default:
+        return false;
     }
   }
 

@@ -65,7 +65,9 @@ class ServerStateCheck {
         field("waiting").fail("expected false of an agent that is not in the list idle, got true");
       require_at_most(field("version"), record.version, state_.version, "the version of the gain");
       require_at_most(field("accepted"), record.accepted, state_.version, "the version of the gain");
+      require_at_most(field("reported"), record.reported, state_.version, "the version of the gain");
       require_at_most(field("asked"), record.asked, state_.question.id, "the number of the last question");
+      require_at_most(field("reports"), record.reports, record.sends, "the gains sent to it");
       require_at_most(field("participations"), record.participations, record.reports, "its reports");
     }
     require_equal(root_.field("known"), state_.known, agents_with([](const Record& r) { return r.known; }),
@@ -105,6 +107,9 @@ class ServerStateCheck {
     const Index asked = agents_with([&](const Record& r) { return r.present && r.asked == question.id; });
     require_equal(field.field("waiting"), question.waiting, asked,
                   "the number of agents that have not answered it");
+    if (question.waiting == 0 && state_.present > 0) {
+      field.field("open").fail("expected false of a question that all have answered, got true");
+    }
     require_at_most(field.field("version"), question.version, state_.version, "the version of the gain");
     if (question.version >= 0) return;
     if (!(std::isfinite(question.step.size) && question.step.size >= 0)) {

@@ -55,10 +55,12 @@ inline constexpr std::array<Named<Record, bool>, 5> agent_flags{{{"known", &Reco
                                                                  {"waiting", &Record::waiting},
                                                                  {"overdue", &Record::overdue}}};
 template <class Backend, class Record = federated::AgentRecord<Backend>>
-inline constexpr std::array<Named<Record, Index>, 5> agent_counts{
+inline constexpr std::array<Named<Record, Index>, 7> agent_counts{
     {{"version", &Record::version},
      {"accepted", &Record::accepted},
+     {"reported", &Record::reported},
      {"asked", &Record::asked},
+     {"sends", &Record::sends},
      {"reports", &Record::reports},
      {"participations", &Record::participations}}};
 
@@ -96,7 +98,8 @@ class ServerStateReader {
     state.start = milestone(root_.field("start"));
     state.safe = milestone(root_.field("safe"));
     state.confirmed = milestone(root_.field("confirmed"));
-    state.armed = root_.field("armed").flag();
+    state.window_armed = root_.field("window_armed").flag();
+    state.retry_armed = root_.field("retry_armed").flag();
     state.statistics = statistics(root_.field("statistics"));
     require_consistent(state, root_);
     return state;
@@ -147,8 +150,9 @@ class ServerStateReader {
     federated::AgentRecord<Backend> record;
     for (const auto& flag : agent_flags<Backend>) record.*flag.member = field.field(flag.name).flag();
     for (const auto& count : agent_counts<Backend>) {
-      // What an agent has not accepted or is not asked yet is -1.
+      // What an agent has not accepted, reported or been asked yet is -1.
       const bool may_be_none = count.member == &federated::AgentRecord<Backend>::accepted ||
+                               count.member == &federated::AgentRecord<Backend>::reported ||
                                count.member == &federated::AgentRecord<Backend>::asked;
       record.*count.member = field.field(count.name).integer(may_be_none ? -1 : 0);
     }
