@@ -125,11 +125,20 @@ inline Picture panels_picture(Curves latency, const Curves& published, Curves sa
   return {.name = "panels", .width = 1200, .height = 900, .script = script};
 }
 
+/// The buffer and its variants, of curves of all rules.
+inline Curves buffers_of(const Curves& all) {
+  return {all.begin(), all.begin() + static_cast<std::ptrdiff_t>(buffered_rules)};
+}
+/// The buffer and the rules that are no variants of it.
+inline Curves others_of(const Curves& all) {
+  Curves others(all.begin() + static_cast<std::ptrdiff_t>(buffered_rules), all.end());
+  others.insert(others.begin(), all.front());
+  return others;
+}
+
 /// Rules under heavy-tailed latencies: the variants of the buffer, the others, and clock over step.
 inline Picture rules_picture(const Curves& same) {
-  const auto split = same.begin() + static_cast<std::ptrdiff_t>(buffered_rules);
-  Curves others(split, same.end());
-  others.insert(others.begin(), same.front());
+  const Curves others = others_of(same);
   std::string script =
       gap_axes(
           "1,3 title 'Each piece of work takes X ticks, P(X > x) = x^{-1.2}; 50 agents' margins "
@@ -142,7 +151,7 @@ set ytics (0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.35)
 set key bottom left Left reverse
 set title 'A buffer of 20 and its variants; the same step for each report'
 plot )" +
-      band_lines("rules.csv", "ticks", Curves(same.begin(), split)) +
+      band_lines("rules.csv", "ticks", buffers_of(same)) +
       "\nset title 'The buffer and other rules; the same step for each report'\nunset ylabel\nplot " +
       band_lines("rules.csv", "ticks", others) +
       R"(
@@ -179,6 +188,35 @@ set title 'Every fifth agent sends -10 times its estimate; no guard'
 plot )" + band_lines("combiners.csv", "ticks", unguarded) +
                     "\nunset ylabel\nset title 'The same, where all agents must approve a gain'\nplot " +
                     band_lines("combiners_guarded.csv", "ticks", guarded) + "\nunset multiplot\n"};
+}
+
+/// All rules with a fifth of the agents corrupted: the variants of the buffer above, the others below;
+/// without guard on the left, with it on the right.
+inline Picture corrupted_rules_picture(const Curves& unguarded, const Curves& guarded) {
+  const auto panel = [](const std::string& file, const Curves& curves) {
+    return "plot 'combiners.csv' using 'ticks':(cap('combiner_honest_median')) with lines lw 1.5 lc rgb "
+           "c_grey title 'buffer, all honest', \\\n     " +
+           band_lines(file, "ticks", curves);
+  };
+  std::string script =
+      gap_axes(
+          "2,2 title 'Every fifth agent sends -10 times its estimate; an update takes the coordinate median "
+          "of its reports' margins 0.065,0.985,0.07,0.9 spacing 0.055,0.11") +
+      "set logscale x\nset xrange [1:" + std::to_string(static_cast<int>(corrupted_end)) + R"(]
+set yrange [0.19:3]
+set ytics (0.2, 0.3, 0.5, 0.7, 1, 1.35, 2, 3)
+set key bottom left Left reverse
+set title 'A buffer of 20 and its variants; no guard'
+)" + panel("corrupted_rules.csv", buffers_of(unguarded)) +
+      "\nunset ylabel\nset title 'The same, where all agents must approve a gain'\n" +
+      panel("corrupted_rules_guarded.csv", buffers_of(guarded)) + R"(
+set xlabel 'clock (ticks)'
+set ylabel 'optimality gap J(K) - J*' offset 0.5
+set title 'The buffer and other rules; no guard'
+)" + panel("corrupted_rules.csv", others_of(unguarded)) +
+      "\nunset ylabel\nset title 'With the guard, while reports wait for the answers'\n" +
+      panel("corrupted_rules_guarded.csv", others_of(guarded)) + "\nunset multiplot\n";
+  return {.name = "corrupted_rules", .width = 1200, .height = 900, .script = script};
 }
 
 /// The Gantt charts.

@@ -170,6 +170,7 @@ inline Json summary(const Curve& curve) {
           {"updates", number(curve.updates_to(reached_gap).median)},
           {"last_gap", number(gap)},
           {"staleness", curve.spread([](const Track& track) { return track.staleness; }).median},
+          {"reports", curve.spread([](const Track& track) { return track.reports; }).median},
           {"lost", curve.lost()}};
 }
 
@@ -187,16 +188,17 @@ inline std::string range_text(const Spread& spread) {
   return text;
 }
 
-/// A line for each curve under a head.
+/// A line for each curve under a head; staleness of the reports used, and their number an update.
 inline void print(const std::string& title, const Curves& curves) {
-  std::printf("\n%s\n  %-44s %-25s %-21s %9s %9s %s\n", title.c_str(), "", "ticks to gap 0.3",
-              "updates to gap 0.3", "last gap", "staleness", "lost");
+  std::printf("\n%s\n  %-44s %-25s %-21s %9s %9s %7s %s\n", title.c_str(), "", "ticks to gap 0.3",
+              "updates to gap 0.3", "last gap", "staleness", "reports", "lost");
   for (const Curve& curve : curves) {
     const Spread gap = curve.spread([](const Track& track) { return track.gaps.back(); });
     const double tau = curve.spread([](const Track& track) { return track.staleness; }).median;
-    std::printf("  %-44s %-25s %-21s %9.3g %9.2f %4td\n", curve.label.c_str(),
+    const double reports = curve.spread([](const Track& track) { return track.reports; }).median;
+    std::printf("  %-44s %-25s %-21s %9.3g %9.2f %7.1f %4td\n", curve.label.c_str(),
                 range_text(curve.clock_to(reached_gap)).c_str(),
-                range_text(curve.updates_to(reached_gap)).c_str(), gap.median, tau, curve.lost());
+                range_text(curve.updates_to(reached_gap)).c_str(), gap.median, tau, reports, curve.lost());
   }
 }
 

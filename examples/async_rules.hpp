@@ -1,7 +1,8 @@
 #pragma once
 
 /// @file
-/// Rules of aggregation side by side under heavy-tailed latencies, and combiners under corrupted agents.
+/// Rules of aggregation side by side under heavy-tailed latencies, alone and with corrupted agents, and
+/// combiners.
 
 #include <cstddef>
 #include <cstdint>
@@ -42,17 +43,10 @@ inline constexpr std::size_t buffered_rules = 5;
 /// The gap at which these runs end: at the longest steps 0.3 is a matter of one or two updates.
 inline constexpr double hard_gap = 0.15;
 
-/// All rules. What is older than 100 reports - two for each agent - is too old for those that have a bound.
-inline std::vector<Contender> contenders(systems::ScalarDistribution distribution) {
-  const FleetSettings fleet{.distribution = distribution};
-  const Limits limits{.until = 20000, .target = hard_gap};
-  std::vector<Contender> list;
-  const auto add = [&](const char* name, const char* label, const auto& rule, double reports) {
-    const auto at = [=](double factor) {
-      return plan(fleet, heavy_tails(), rule, unguarded(factor * step_of_20_reports * reports / 20), limits);
-    };
-    list.push_back({.name = std::string("rule_") + name, .label = label, .at = at});
-  };
+/// Calls `add(name, label, rule, reports)` for all rules, where `reports` is about how many an update takes.
+/// What is older than 100 reports - two for each agent - is too old for those that have a bound.
+template <class Add>
+void for_each_rule(const Add& add) {
   using namespace federated;
   const Buffered twenty{.count = 20};
   const Buffered one{.count = 1};
@@ -66,6 +60,24 @@ inline std::vector<Contender> contenders(systems::ScalarDistribution distributio
   add("ringmaster", "Ringmaster, limit 100", Ringmaster{.limit = 100}, 1);
   add("rennala", "Rennala of 20", Rennala{.count = 20}, 20);
   add("window", "window of 2 ticks", TimeWindow{.ticks = 2}, 20);
+}
+
+/// The step of a rule whose updates take so many reports.
+inline double step_of(double reports) {
+  return step_of_20_reports * reports / 20;
+}
+
+/// All rules at several steps.
+inline std::vector<Contender> contenders(systems::ScalarDistribution distribution) {
+  const FleetSettings fleet{.distribution = distribution};
+  const Limits limits{.until = 20000, .target = hard_gap};
+  std::vector<Contender> list;
+  for_each_rule([&](const char* name, const char* label, const auto& rule, double reports) {
+    const auto at = [=](double factor) {
+      return plan(fleet, heavy_tails(), rule, unguarded(factor * step_of(reports)), limits);
+    };
+    list.push_back({.name = std::string("rule_") + name, .label = label, .at = at});
+  });
   return list;
 }
 
@@ -111,6 +123,30 @@ inline Curves combiner_curves(systems::ScalarDistribution distribution, federate
   add("trimmed", "trimmed mean, 0.4 each side", federated::TrimmedMean{.fraction = 0.4}, true);
   add("geometric", "geometric median", federated::GeometricMedian{}, true);
   add("krum", "Krum", federated::Krum{.corrupted = 8}, true);
+  return curves;
+}
+
+/// When the runs of all rules with corrupted agents end, in ticks: the synchronous rule has reached 0.3 by
+/// then, in the median.
+inline constexpr double corrupted_end = 6000;
+
+/// All rules with the coordinate median of an update's reports, a fifth of which is corrupted. The median of
+/// one report is that report, so that nothing saves a rule that takes one at a time - but for the guard:
+/// while it asks, for a tick, reports wait, and the next update has about ten to choose from.
+inline Curves corrupted_rule_curves(systems::ScalarDistribution distribution, federated::Guard guard) {
+  const FleetSettings fleet{.distribution = distribution};
+  const Limits limits{.until = corrupted_end, .target = 0.19};
+  const std::string suffix = guard == federated::Guard::none ? "" : "_guarded";
+  Curves curves;
+  for_each_rule([&](const char* name, const char* label, const auto& rule, double reports) {
+    const auto make = [=](std::uint64_t seed) {
+      const Fleet own(fleet, seed);
+      federated::Server<Backend, std::decay_t<decltype(rule)>, federated::CoordinateMedian> server(
+          Fleet::start(), rule, {.step = step_of(reports), .guard = guard});
+      return run(server, CorruptedAgents(own.agents()), own, heavy_tails(), limits, seed);
+    };
+    curves.push_back({"corrupted_" + (name + suffix), label, make});
+  });
   return curves;
 }
 

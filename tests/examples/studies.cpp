@@ -68,8 +68,8 @@ TEST_CASE("stability_study counts no unstable iterate under the guard") {
 }
 
 TEST_CASE(
-    "async_figures: stragglers hold up the synchronous server alone, and a mean is lost to a corrupted "
-    "fifth") {
+    "async_figures: stragglers hold up the synchronous server alone, and a corrupted fifth ruins a mean, and "
+    "rules that take one report at a time") {
   const test::Folder folder;
   const auto last = study(folder, "async_figures", "--quick --seeds 1 --updates 60");
   const auto& curves = last.at("curves");
@@ -88,6 +88,21 @@ TEST_CASE(
   CHECK(curves.at("combiner_mean").at("clock").is_null());
   CHECK(curves.at("combiner_mean").at("lost") == 1);
   CHECK(curves.at("combiner_mean_guarded").at("lost") == 0);
+  for (const std::string rule : {"buffered", "polynomial", "hinge", "bounded", "delay_adaptive",
+                                 "synchronous", "rennala", "window", "fedasync", "ringmaster"}) {
+    CAPTURE(rule);
+    const auto& unguarded = curves.at("corrupted_" + rule);
+    const auto& guarded = curves.at("corrupted_" + rule + "_guarded");
+    const bool one_report = rule == "fedasync" || rule == "ringmaster";
+    CHECK(unguarded.at("clock").is_null() == one_report);
+    CHECK(unguarded.at("lost") == (one_report ? 1 : 0));
+    CHECK((unguarded.at("reports") == 1) == one_report);
+    CHECK(guarded.at("lost") == 0);
+    CHECK(guarded.at("reports") > 5);
+    CHECK(guarded.at("last_gap") < 1.3480278583);
+    if (!one_report) CHECK(guarded.at("clock").is_number());
+  }
+  CHECK(metalqr::io::read_csv(folder.file("here/corrupted_rules.csv")).columns.size() == 31);
   CHECK(last.at("timeline").at("asynchronous") > last.at("timeline").at("synchronous"));
   const auto table = metalqr::io::read_csv(folder.file("here/stragglers.csv"));
   CHECK(table.rows[0][table.column("synchronous_10_median")] == Catch::Approx(1.3480278583).epsilon(1e-9));
