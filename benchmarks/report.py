@@ -221,7 +221,7 @@ def compare(rows, two_cores):
             if kind == "tasks" and "bytes_per_task" in rows[last]:
                 size = rows[last]["bytes_per_task"]
                 table.add(last, "bytes a task beyond the tasks", size, -1024, size <= 1024)
-    for rule in ("buffered", "synchronous", "every_report"):
+    for rule in ("buffered", "synchronous", "every_report", "restarts"):
         slope, counts = exponent(rows, rf"events/{rule}/(\d+)")
         if slope is not None:
             last = f"events/{rule}/{counts[-1]}"

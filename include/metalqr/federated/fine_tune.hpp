@@ -22,7 +22,8 @@ struct FineTuneOptions {
   int max_halvings =
       30;  ///< of a step that would raise the cost above that at the start, before it is left out
   /// Number of the first piece of work, the s-th step being number first_round + s. Rounds that an agent has
-  /// worked already would draw the same random numbers again: take one that training has not reached.
+  /// worked already would draw the same random numbers again: take one that training has not reached, such as
+  /// the largest `AgentRecord::sends` of the server.
   Index first_round = 0;
   int threads = 1;  ///< 0: up to OpenMP; the result does not depend on it
 };

@@ -18,9 +18,11 @@ namespace metalqr::inline METALQR_ABI::federated {
 
 /// How an agent behaves in time, in ticks.
 struct AgentProfile {
-  Latency work = ConstantLatency{.ticks = 1};     ///< from a gain that is sent to the report of it
-  Latency answer = ConstantLatency{.ticks = 1};   ///< from a question to its answer
-  double loss = 0;                                ///< probability that a message is lost, each way
+  Latency work = ConstantLatency{.ticks = 1};    ///< from a gain that is sent to the report of it
+  Latency answer = ConstantLatency{.ticks = 1};  ///< from a question to its answer
+  /// Probability that a message is lost, each way; a server without `ServerOptions::retry_after` does not ask
+  /// again, and stops when all that it waits for is lost.
+  double loss = 0;
   double joins = 0;                               ///< when it is there for the first time
   std::optional<Latency> presence{};              ///< how long it stays each time; none: for ever
   Latency absence = ConstantLatency{.ticks = 1};  ///< how long it is away each time

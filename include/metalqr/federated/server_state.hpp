@@ -65,7 +65,7 @@ struct ServerStatistics {
   Index reports = 0;             ///< received
   Index used = 0;                ///< in updates
   Index refused = 0;             ///< not finite, of another shape, or of no version or agent that there was
-  Index repeated = 0;            ///< dropped because nothing was expected from the agent
+  Index repeated = 0;            ///< dropped because the agent has reported on what it was sent
   Index too_old = 0;             ///< dropped by the rule
   Index abandoned = 0;           ///< dropped because the server returned to an earlier gain
   Index updates = 0;             ///< of the gain

@@ -31,8 +31,8 @@ namespace metalqr::inline METALQR_ABI::federated {
 /// that are always sent back to work put off for ever: without a guard a gain may become unstable, every
 /// report is refused then, and only `until` or `max_events` end the run.
 struct VirtualTimeOptions {
-  double until = std::numeric_limits<double>::infinity();                ///< time at which it ends, in ticks
-  Index max_updates = std::numeric_limits<Index>::max();                 ///< of the gain
+  double until = std::numeric_limits<double>::infinity();  ///< time at which it ends, in ticks
+  Index max_updates = std::numeric_limits<Index>::max();   ///< of the gain; one event may make several
   std::uint64_t max_events = std::numeric_limits<std::uint64_t>::max();  ///< of the simulation
   std::uint64_t seed = 0;  ///< of latencies, losses and absences
   int threads = 1;  ///< that evaluate what agents compute, 0: up to OpenMP; the result does not depend on it
