@@ -4,7 +4,6 @@
 /// What a server decides: updates, questions to all agents, commits, and returns to earlier gains.
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
@@ -85,12 +84,12 @@ class Decisions {
     roster().say(Commit<Backend>{
         .version = state_.version, .gain = state_.gain, .reports = reports, .step = step_size});
     if (options_.guard == Guard::ask) {
-      detail::confirm<Backend>(state_, state_.gain, state_.version);
+      confirm<Backend>(state_, state_.gain, state_.version);
       for (AgentRecord<Backend>& record : state_.agents) {
         if (record.present) record.accepted = state_.version;
       }
     }
-    detail::drop_too_old(state_, rule_);
+    drop_too_old(state_, rule_);
     roster().release_idle();
     roster().refresh(federated::refresh_after(rule_));
     if (options_.guard == Guard::rollback && !state_.question.open) ask_about(state_.gain, state_.origin);
@@ -136,11 +135,11 @@ class Decisions {
   /// Returns to the newest gain before the current one that others accepted, because this agent does not
   /// accept the version `refused`; where there is none, the agent has to leave.
   void return_for(Index agent, Index refused) {
-    const Milestone<Backend>* target = detail::newest_accepted(state_);
+    const Milestone<Backend>* target = newest_accepted(state_);
     if (target == nullptr) return expel(agent);
-    const Index unconfirmed = std::min(refused, detail::first_unconfirmed(state_));
+    const Index unconfirmed = std::min(refused, first_unconfirmed(state_));
     if (is_deciding()) roster().say(Reject{.candidate = state_.question.id});
-    detail::return_to(state_, *target);
+    return_to(state_, *target);
     roster().say(Commit<Backend>{.version = state_.version,
                                  .gain = state_.gain,
                                  .refused = refused,
@@ -187,7 +186,7 @@ class Decisions {
       return update_if_ready();
     }
     if (options_.guard == Guard::ask) return;  // it was confirmed when it was committed
-    detail::confirm<Backend>(state_, question.gain, question.version);
+    confirm<Backend>(state_, question.gain, question.version);
     if (state_.origin > question.version) ask_about(state_.gain, state_.origin);
   }
 

@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <exception>
 #include <limits>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -91,7 +90,7 @@ class ThreadsRun {
       const double now = clock_.now();
       if (now > options_.until) break;
       const bool due = queue_.next_time() <= now;
-      const bool is_next = due && !(is_timer(queue_) && timer_was_last);
+      const bool is_next = due && !(timer_was_last && is_timer_next());
       timer_was_last = false;
       std::optional<Result> result;
       if (!is_next) {
@@ -101,7 +100,7 @@ class ThreadsRun {
         exchange_.set_time(clock_.now());
         if (take(std::move(*result))) ++events;
       } else if (due) {
-        timer_was_last = is_timer(queue_);
+        timer_was_last = is_timer_next();
         const auto next = queue_.pop();
         exchange_.set_time(now);
         happen(next.agent, next.payload);
@@ -169,7 +168,8 @@ class ThreadsRun {
     std::variant<Finished, Answered, std::exception_ptr> what{};
   };
 
-  static bool is_timer(const EventQueue<Happening>& queue) { return !queue.empty() && queue.foresee() < 0; }
+  /// Whether the next of what the server's thread waits for is a timer; there must be something.
+  bool is_timer_next() const { return queue_.foresee() < 0; }
   Desk& desk(Index agent) { return desks_[static_cast<std::size_t>(agent)]; }
 
   template <class Change>
