@@ -20,9 +20,10 @@ namespace examples::async {
 struct DecayingStep {
   double factor = 1;  ///< 1: all are equal
 
-  template <metalqr::MatrixBackend B>
-  typename B::Gain operator()(federated::OptimizerState<B>& state,
-                              const std::type_identity_t<typename B::Gain>& direction, double step) const {
+  template <metalqr::MatrixBackend AnyBackend>
+  typename AnyBackend::Gain operator()(federated::OptimizerState<AnyBackend>& state,
+                                       const std::type_identity_t<typename AnyBackend::Gain>& direction,
+                                       double step) const {
     return step * std::pow(factor, state.steps - 1) * direction;
   }
 };

@@ -80,53 +80,40 @@ examples::Json job(examples::Program& program, const Settings& settings) {
 
   const Timeline gantt = timeline(program.seed());
   const std::vector<double> ticks = log_spaced(0.5, 30000, 400);
-  io::write_csv(program.path("stragglers.csv"),
-                clock_table(stragglers, ticks, "Figure 2 of arXiv 2404.09061: stragglers of latency 20"));
+  std::vector<std::string> files;
+  const auto write = [&](const std::string& name, const io::Table& table) {
+    io::write_csv(program.path(name), table);
+    files.push_back(name);
+  };
+  write("stragglers.csv",
+        clock_table(stragglers, ticks, "Figure 2 of arXiv 2404.09061: stragglers of latency 20"));
   std::vector<double> tolerances = log_spaced(1.35, 0.3, 10);
   tolerances.push_back(0.2);
-  io::write_csv(program.path("tolerances.csv"),
-                tolerance_table(stragglers, tolerances, "Figure 2 of arXiv 2404.09061"));
-  io::write_csv(program.path("stragglers_published.csv"),
-                {.comments = {"arXiv 2404.09061, the authors' notebook: asynchronous, synchronous"},
-                 .columns = {"ticks", "gap"},
-                 .rows = {{examples::published_asynchronous_clock, reached_gap},
-                          {examples::published_synchronous_clock, reached_gap}}});
-  io::write_csv(program.path("latency.csv"),
-                update_table(latency, settings.updates, "Figure 3a: latency of 20 stragglers among 50"));
-  io::write_csv(program.path("batch_published.csv"),
-                update_table(batch_published, settings.updates, "Figure 3b: reports an update"));
-  io::write_csv(program.path("batch_same_step.csv"),
-                update_table(batch_same, settings.updates, "Figure 3b at the same step for all"));
-  io::write_csv(program.path("heterogeneity.csv"),
-                update_table(heterogeneity, settings.updates, "Figure 3c: heterogeneity"));
-  io::write_csv(program.path("rules.csv"),
-                clock_table(same_step, ticks, "rules under Pareto latencies, the same step for each report"));
-  io::write_csv(program.path("rules_by_step.csv"), step_table);
-  io::write_csv(program.path("combiners.csv"),
-                clock_table(combiners, ticks, "a fifth of the agents corrupted, no guard"));
-  io::write_csv(program.path("combiners_guarded.csv"),
-                clock_table(combiners_guarded, ticks, "a fifth of the agents corrupted, guard"));
-  io::write_csv(program.path("corrupted_rules.csv"),
-                clock_table(corrupted, ticks, "all rules, a fifth of the agents corrupted, no guard"));
-  io::write_csv(program.path("corrupted_rules_guarded.csv"),
-                clock_table(corrupted_guarded, ticks, "all rules, a fifth of the agents corrupted, guard"));
-  io::write_csv(program.path("timeline.csv"), gantt.spans);
-  io::write_csv(program.path("commits.csv"), gantt.commits);
-  std::vector<std::string> files{"stragglers.csv",
-                                 "tolerances.csv",
-                                 "stragglers_published.csv",
-                                 "latency.csv",
-                                 "batch_published.csv",
-                                 "batch_same_step.csv",
-                                 "heterogeneity.csv",
-                                 "rules.csv",
-                                 "rules_by_step.csv",
-                                 "combiners.csv",
-                                 "combiners_guarded.csv",
-                                 "corrupted_rules.csv",
-                                 "corrupted_rules_guarded.csv",
-                                 "timeline.csv",
-                                 "commits.csv"};
+  write("tolerances.csv", tolerance_table(stragglers, tolerances, "Figure 2 of arXiv 2404.09061"));
+  write("stragglers_published.csv",
+        {.comments = {"arXiv 2404.09061, the authors' notebook: asynchronous, synchronous"},
+         .columns = {"ticks", "gap"},
+         .rows = {{examples::published_asynchronous_clock, reached_gap},
+                  {examples::published_synchronous_clock, reached_gap}}});
+  write("latency.csv",
+        update_table(latency, settings.updates, "Figure 3a: latency of 20 stragglers among 50"));
+  write("batch_published.csv",
+        update_table(batch_published, settings.updates, "Figure 3b: reports an update"));
+  write("batch_same_step.csv",
+        update_table(batch_same, settings.updates, "Figure 3b at the same step for all"));
+  write("heterogeneity.csv", update_table(heterogeneity, settings.updates, "Figure 3c: heterogeneity"));
+  write("rules.csv",
+        clock_table(same_step, ticks, "rules under Pareto latencies, the same step for each report"));
+  write("rules_by_step.csv", step_table);
+  write("combiners.csv", clock_table(combiners, ticks, "a fifth of the agents corrupted, no guard"));
+  write("combiners_guarded.csv",
+        clock_table(combiners_guarded, ticks, "a fifth of the agents corrupted, guard"));
+  write("corrupted_rules.csv",
+        clock_table(corrupted, ticks, "all rules, a fifth of the agents corrupted, no guard"));
+  write("corrupted_rules_guarded.csv",
+        clock_table(corrupted_guarded, ticks, "all rules, a fifth of the agents corrupted, guard"));
+  write("timeline.csv", gantt.spans);
+  write("commits.csv", gantt.commits);
   for (const examples::Picture& picture :
        {straggler_picture(stragglers),
         panels_picture(latency, batch_published, batch_same, heterogeneity, settings.updates),
