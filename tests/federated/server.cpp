@@ -571,8 +571,9 @@ TEST_CASE("a candidate that is given up leaves no momentum behind") {
   auto server = fed::make_server<Backend>(row(0, 0), fed::Buffered{.count = 1},
                                           {.step = 1, .max_halvings = 0}, fed::Mean{}, fed::Momentum{});
   join(server, 1);
-  answer_all(server, server.on(report(0, 0, row(1e6, 0))), infinity);
+  const Commands given_up = answer_all(server, server.on(report(0, 0, row(1e6, 0))), infinity);
   CHECK(server.state().statistics.rejections == 1);
+  answer_all(server, given_up);  // the question whether the gain that there is can stay
   const Commands commands = server.on(report(0, 0, row(0, 0)));
   REQUIRE(asks(commands).size() == 1);
   CHECK(same(asks(commands)[0].gain, row(0, 0)));
@@ -624,4 +625,31 @@ TEST_CASE("who joins with a number or a limit out of range changes nothing") {
       metalqr::InvalidOption);
   CHECK(server.state().agents.empty());
   CHECK(sends(server.on(fed::Joined<Backend>{.agent = 99, .limit = 1})).size() == 1);
+}
+
+TEST_CASE("a candidate does not take the place of the question whether the gain that there is can stay") {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  fed::Server<Backend, fed::Buffered> server(row(0, 0), {.count = 1}, {.step = 1});
+  join(server, 1);
+  answer_all(server, server.on(report(0, 0, row(1, 0))));
+  const Commands commands = server.on(fed::Joined<Backend>{.agent = 1, .limit = 10});
+  REQUIRE(asks(commands).size() == 1);
+  // Reports come before the newcomer's answer, again and again.
+  for (int i = 0; i < 3; ++i) CHECK(asks(server.on(report(0, 1, row(1, 0), nan))).empty());
+  CHECK(server.state().reports.size() == 1);
+  answer_all(server, commands, infinity);
+  CHECK(same(server.gain(), row(0, 0)));
+}
+
+TEST_CASE("who waited while a newcomer was asked goes on afterwards") {
+  fed::Server<Backend, fed::Rennala> server(row(0, 0), {.count = 2}, {.step = 1});
+  join(server, 1);
+  server.on(report(0, 0, row(1, 0)));
+  answer_all(server, server.on(report(0, 0, row(1, 0))));
+  REQUIRE(same(server.gain(), row(-1, 0)));
+  const Commands question = server.on(fed::Joined<Backend>{.agent = 1, .limit = 10});
+  CHECK(sends(server.on(report(0, 1, row(1, 0)))).empty());
+  const Commands commands = answer_all(server, question);
+  REQUIRE(sends(commands).size() == 1);
+  CHECK(sends(commands)[0].agent == 0);
 }

@@ -22,8 +22,9 @@
 
 namespace metalqr::inline METALQR_ABI::federated::detail {
 
-/// The part of a server that decides. A question about a candidate keeps other candidates waiting; one about
-/// a gain that is committed already, under `Guard::rollback` or because an agent has come, does not.
+/// The part of a server that decides. Under `Guard::ask` an open question, about a candidate or, because an
+/// agent has come, about the gain that is committed, keeps candidates waiting; under `Guard::rollback` none
+/// does.
 template <MatrixBackend Backend, Rule RuleType, class CombinerType, class OptimizerType>
 class Decisions {
  public:
@@ -51,8 +52,8 @@ class Decisions {
  protected:
   Roster<Backend> roster() { return {state_, *out_}; }
 
-  /// Whether a candidate is being asked about, so that no other can be made.
-  bool is_deciding() const { return state_.question.open && state_.question.version < 0; }
+  /// Whether no candidate can be made before a question has been answered.
+  bool is_deciding() const { return options_.guard == Guard::ask && state_.question.open; }
   bool is_enough() const { return static_cast<Index>(state_.reports.size()) >= fewest_estimates(combiner_); }
 
   void update_if_ready() {
@@ -128,8 +129,7 @@ class Decisions {
     question.open = false;
     give_up(question.id);
     // Perhaps somebody who has come does not accept even the gain that there is.
-    if (options_.guard == Guard::ask) ask_about(state_.gain, state_.origin);
-    update_if_ready();
+    ask_about(state_.gain, state_.origin);
   }
 
   /// Returns to the newest gain before the current one that others accepted, because this agent does not
@@ -138,7 +138,8 @@ class Decisions {
     const Milestone<Backend>* target = newest_accepted(state_);
     if (target == nullptr) return expel(agent);
     const Index unconfirmed = std::min(refused, first_unconfirmed(state_));
-    if (is_deciding()) roster().say(Reject{.candidate = state_.question.id});
+    if (state_.question.open && state_.question.version < 0)
+      roster().say(Reject{.candidate = state_.question.id});
     return_to(state_, *target);
     roster().say(Commit<Backend>{.version = state_.version,
                                  .gain = state_.gain,
@@ -185,7 +186,10 @@ class Decisions {
       commit(question.gain, question.step.reports, question.step.size);
       return update_if_ready();
     }
-    if (options_.guard == Guard::ask) return;  // it was confirmed when it was committed
+    if (options_.guard == Guard::ask) {  // it was confirmed when it was committed
+      if (keeps_working(rule_)) roster().release_idle();
+      return update_if_ready();
+    }
     confirm<Backend>(state_, question.gain, question.version);
     if (state_.origin > question.version) ask_about(state_.gain, state_.origin);
   }
