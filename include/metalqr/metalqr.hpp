@@ -8,6 +8,7 @@
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
 #include <metalqr/core/eigen.hpp>
+#include <metalqr/core/eigen_factorisations.hpp>
 #include <metalqr/core/eigen_matrix.hpp>
 #include <metalqr/core/eigen_products.hpp>
 #include <metalqr/core/eigen_solutions.hpp>
