@@ -65,6 +65,8 @@
 #include <metalqr/federated/server_state.hpp>
 #include <metalqr/federated/variance_reduced_agents.hpp>
 #include <metalqr/federated/virtual_time.hpp>
+#include <metalqr/identification/dataset.hpp>
+#include <metalqr/identification/experiment.hpp>
 #include <metalqr/io/atomic_file.hpp>
 #include <metalqr/io/csv.hpp>
 #include <metalqr/io/text_file.hpp>
