@@ -66,7 +66,10 @@
 #include <metalqr/federated/variance_reduced_agents.hpp>
 #include <metalqr/federated/virtual_time.hpp>
 #include <metalqr/identification/dataset.hpp>
+#include <metalqr/identification/estimate.hpp>
 #include <metalqr/identification/experiment.hpp>
+#include <metalqr/identification/least_squares.hpp>
+#include <metalqr/identification/recursive_least_squares.hpp>
 #include <metalqr/io/atomic_file.hpp>
 #include <metalqr/io/csv.hpp>
 #include <metalqr/io/text_file.hpp>
