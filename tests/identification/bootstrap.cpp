@@ -57,6 +57,8 @@ TEST_CASE("percentiles are those of the sorted errors") {
   CHECK(percentile(values, 0.9501) == 1901);
   CHECK(percentile(values, 1e-9) == 1);
   CHECK(percentile(std::vector<double>{4}, 0.5) == 4);
+  // 1 - 0.7 is a little more than 0.3.
+  CHECK(percentile(std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, 1 - 0.7) == 3);
   CHECK(percentile(std::vector<double>{1, std::numeric_limits<double>::infinity()}, 0.5) == 1);
 }
 

@@ -128,6 +128,42 @@ struct Scalar {
 
 }  // namespace
 
+TEST_CASE("norms of rows are the largest singular values, in every lane") {
+  using Lanes = metalqr::LanesOf<Backend>;
+  using Pack = Lanes::Scalar;
+  metalqr::Stream stream = test::stream(90);
+  for (const Index count : {1, 2, 3, 5}) {
+    for (const Index cols : {1, 3, 4}) {
+      std::vector<Dense> plain;
+      Lanes::Matrix X = Lanes::zero_matrix(2 + count, cols);
+      for (Index lane = 0; lane < metalqr::lane_count<Backend>; ++lane) {
+        plain.push_back(test::random_matrix(count, cols, stream));
+        // Singular values that nearly coincide, and none at all.
+        if (lane == 1) plain.back() = Dense(count, cols);
+        if (lane == 0 && count == 3 && cols == 3) plain.back() = {{1, 0, 0}, {0, 1 - 1e-9, 0}, {0, 0, 0.5}};
+      }
+      for (Index i = 0; i < count; ++i) {
+        for (Index j = 0; j < cols; ++j) {
+          X(2 + i, j) = metalqr::LaneTraits<Pack>::make(
+              [&](Index lane) { return static_cast<double>(plain[static_cast<std::size_t>(lane)](i, j)); });
+        }
+      }
+      const Pack norms = metalqr::identification::detail::norm_of_rows<Lanes>(X, 2, count);
+      for (Index lane = 0; lane < metalqr::lane_count<Backend>; ++lane) {
+        const double norm = metalqr::LaneTraits<Pack>::get(norms, lane);
+        const Dense& rows = plain[static_cast<std::size_t>(lane)];
+        if (test::norm(rows) == 0) {
+          CHECK(norm == 0);
+        } else {
+          const std::vector<double> values =
+              Backend::singular_values(test::filled(Backend::zero_matrix(count, cols), rows));
+          CHECK(std::abs(norm / values.front() - 1) < 1e-11);
+        }
+      }
+    }
+  }
+}
+
 // 100000 trials each way make a difference of 1 % of the distribution visible: one degree of freedom too many
 // in a chi number is one.
 TEST_CASE("mixed rollouts have the errors' distribution of all rollouts; false alarm 1e-5") {

@@ -142,12 +142,13 @@ TEST_CASE("the order of the rollouts does not matter") {
 
 TEST_CASE("a change of units changes the estimate accordingly and does not make it deficient") {
   const auto data = collect(plant(), {.rollouts = 25}, key);
-  std::vector<Rollout<Backend>> scaled(data.rollouts().begin(), data.rollouts().end());
-  const double unit = 1e12;
-  for (auto& rollout : scaled) rollout.inputs *= unit;
-  const auto estimate = least_squares(Dataset<Backend>(scaled));
-  CHECK(relative_error(unit * dense(estimate.B), dense(least_squares(data).B)) < 1e-12);
-  CHECK(relative_error(dense(estimate.A), dense(least_squares(data).A)) < 1e-12);
+  for (const double unit : {1e12, 1e-18}) {
+    std::vector<Rollout<Backend>> scaled(data.rollouts().begin(), data.rollouts().end());
+    for (auto& rollout : scaled) rollout.inputs *= unit;
+    const auto estimate = least_squares(Dataset<Backend>(scaled));
+    CHECK(relative_error(unit * dense(estimate.B), dense(least_squares(data).B)) < 1e-12);
+    CHECK(relative_error(dense(estimate.A), dense(least_squares(data).A)) < 1e-12);
+  }
 }
 
 // (m - k) n sigma_hat^2/sigma^2 is chi-squared with (m - k) n degrees of freedom for independent rows: the

@@ -17,6 +17,33 @@
 
 namespace metalqr::inline METALQR_ABI::identification::detail {
 
+/// The largest singular value of `count` rows of X, to 1e-12 relative: from the Gram matrix G, which
+/// repeated squaring makes a projector S onto the eigenvectors that count, as tr(S G)/tr(S).
+template <MatrixBackend Lanes>
+typename Lanes::Scalar norm_of_rows(const typename Lanes::Matrix& x, Index first, Index count) {
+  using std::sqrt;
+  using Pack = typename Lanes::Scalar;
+  using Matrix = typename Lanes::Matrix;
+  constexpr int squarings = 40;
+  const Index cols = Lanes::cols(x);
+  Matrix rows = Lanes::zero_matrix(count, cols);
+  for (Index j = 0; j < cols; ++j) {
+    for (Index i = 0; i < count; ++i) rows(i, j) = x(first + i, j);
+  }
+  const Matrix gram =
+      count <= cols ? Lanes::product_transpose(rows, rows) : Lanes::transpose_product(rows, rows);
+  const Pack size = Lanes::trace(gram);
+  const auto nonzero = size > Pack(0);
+  Matrix power = gram;
+  for (int k = 0; k < squarings && Lanes::rows(gram) > 1; ++k) {
+    power = power / Lanes::trace(power);
+    const Matrix square = Lanes::product(power, power);
+    power = square;
+  }
+  const Pack largest = Lanes::inner(power, gram) / Lanes::trace(power);
+  return LaneTraits<Pack>::select(nonzero, sqrt(largest), Pack(0));
+}
+
 /// Trials in the lanes of a pack.
 template <FactoringBackend Backend>
 class BootstrapTrials {
@@ -83,8 +110,9 @@ class BootstrapTrials {
         for (Index k = 0; k < nx_; ++k) errors(j, k) += whitening_[next] * white(i, k);
       }
     }
-    const Pack norm_A = LaneTraits<Pack>::select(determined, norm_of_rows(errors, 0, nx_), infinity());
-    const Pack norm_B = LaneTraits<Pack>::select(determined, norm_of_rows(errors, nx_, nu_), infinity());
+    const Pack norm_A = LaneTraits<Pack>::select(determined, norm_of_rows<Lanes>(errors, 0, nx_), infinity());
+    const Pack norm_B =
+        LaneTraits<Pack>::select(determined, norm_of_rows<Lanes>(errors, nx_, nu_), infinity());
     for (Index lane = 0; lane < lanes; ++lane) {
       errors_A[lane] = LaneTraits<Pack>::get(norm_A, lane);
       errors_B[lane] = LaneTraits<Pack>::get(norm_B, lane);
@@ -199,31 +227,6 @@ class BootstrapTrials {
         x[static_cast<std::size_t>(i)] = next;
       }
     }
-  }
-
-  /// The largest singular value of `count` rows of X, to 1e-12 relative: from the Gram matrix G, which
-  /// repeated squaring makes a projector S onto the eigenvectors that count, as tr(S G)/tr(S).
-  static Pack norm_of_rows(const typename Lanes::Matrix& x, Index first, Index count) {
-    using std::sqrt;
-    using Matrix = typename Lanes::Matrix;
-    constexpr int squarings = 40;
-    const Index cols = Lanes::cols(x);
-    Matrix rows = Lanes::zero_matrix(count, cols);
-    for (Index j = 0; j < cols; ++j) {
-      for (Index i = 0; i < count; ++i) rows(i, j) = x(first + i, j);
-    }
-    const Matrix gram =
-        count <= cols ? Lanes::product_transpose(rows, rows) : Lanes::transpose_product(rows, rows);
-    const Pack size = Lanes::trace(gram);
-    const auto nonzero = size > Pack(0);
-    Matrix power = gram;
-    for (int k = 0; k < squarings && Lanes::rows(gram) > 1; ++k) {
-      power = power / Lanes::trace(power);
-      const Matrix square = Lanes::product(power, power);
-      power = square;
-    }
-    const Pack largest = Lanes::inner(power, gram) / Lanes::trace(power);
-    return LaneTraits<Pack>::select(nonzero, sqrt(largest), Pack(0));
   }
 
   Index nx_;
