@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Makes the table and the picture of a run of the benchmarks: report.py [--core N] DIR
 
-Reads one_core.json, tasks.json, two_cores.json (Google Benchmark) and python.json in DIR; writes benchmarks.md,
-benchmarks.json, benchmarks.csv, benchmarks.gp, benchmarks.svg and benchmarks.png there, and the table to stdout.
+Reads one_core.json, tasks.json, two_cores.json (Google Benchmark), python.json and bootstrap_python.json in DIR;
+writes benchmarks.md, benchmarks.json, benchmarks.csv, benchmarks.gp, benchmarks.svg and benchmarks.png there, and the
+table to stdout.
 """
 
 import argparse
@@ -229,6 +230,7 @@ def compare(rows, two_cores):
             table.add(last, f"exponent of time in M = {counts[0]} ... {counts[-1]}", slope)
             if rule == "buffered" and "bytes_per_agent" in rows[last]:
                 table.add(last, "bytes an agent", rows[last]["bytes_per_agent"])
+    table.faster("bootstrap/2000", "bootstrap/numpy/2000", asked=3)
     for name, pattern, least in (
         ("cost/lanes/16x4", r"cost/lanes/(\d+)x\d+", 0),
         ("lyapunov/metalqr/512", r"lyapunov/metalqr/(\d+)", 32),
@@ -423,7 +425,7 @@ def main():
     parser.add_argument("folder", help="with the JSON files")
     options = parser.parse_args()
     contexts, rows = {}, {}
-    for name in ("one_core", "python", "tasks"):
+    for name in ("one_core", "python", "bootstrap_python", "tasks"):
         contexts[name], medians = read(os.path.join(options.folder, f"{name}.json"))
         rows.update(medians)
     contexts["two_cores"], two_cores = read(os.path.join(options.folder, "two_cores.json"))

@@ -61,6 +61,7 @@ out=$(cd -- "$out" && pwd -P)
 measure one_core 5 '-^maml/(tasks|samples)' "${pinned[@]}"
 say "Measuring: python"
 "${pinned[@]}" "$python" "$root/benchmarks/peers/scipy_baseline.py" >"$out/python.json"
+"${pinned[@]}" "$python" "$root/benchmarks/peers/bootstrap_numpy.py" >"$out/bootstrap_python.json"
 measure tasks 3 '^maml/(tasks|samples)/[0-9]+$' "${pinned[@]}"
 measure two_cores 5 '^maml/tasks/10000?(/threads:2)?$' "${paired[@]}"
 "$python" "$root/benchmarks/report.py" --core "$core" "$out"

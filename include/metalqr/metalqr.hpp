@@ -8,6 +8,7 @@
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
 #include <metalqr/core/eigen.hpp>
+#include <metalqr/core/eigen_factorisations.hpp>
 #include <metalqr/core/eigen_matrix.hpp>
 #include <metalqr/core/eigen_products.hpp>
 #include <metalqr/core/eigen_solutions.hpp>
@@ -65,6 +66,18 @@
 #include <metalqr/federated/server_state.hpp>
 #include <metalqr/federated/variance_reduced_agents.hpp>
 #include <metalqr/federated/virtual_time.hpp>
+#include <metalqr/identification/bootstrap.hpp>
+#include <metalqr/identification/bootstrap_trials.hpp>
+#include <metalqr/identification/confidence.hpp>
+#include <metalqr/identification/data_bound.hpp>
+#include <metalqr/identification/dataset.hpp>
+#include <metalqr/identification/estimate.hpp>
+#include <metalqr/identification/experiment.hpp>
+#include <metalqr/identification/least_squares.hpp>
+#include <metalqr/identification/mixed_rollouts.hpp>
+#include <metalqr/identification/planning_bound.hpp>
+#include <metalqr/identification/recursive_least_squares.hpp>
+#include <metalqr/identification/trajectory_bound.hpp>
 #include <metalqr/io/atomic_file.hpp>
 #include <metalqr/io/csv.hpp>
 #include <metalqr/io/text_file.hpp>

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include <metalqr/core/eigen.hpp>
 
@@ -11,6 +12,7 @@ namespace {
 
 using metalqr::DecomposingBackend;
 using metalqr::EigenBackend;
+using metalqr::FactoringBackend;
 using metalqr::Index;
 using metalqr::MatrixBackend;
 
@@ -131,6 +133,26 @@ static_assert(!MatrixBackend<NoZeroControlMatrix>);
 static_assert(MatrixBackend<NoSchur>);
 static_assert(!DecomposingBackend<NoSchur>);
 static_assert(DecomposingBackend<EigenBackend<long double, 4, 2>>);
+
+struct NoTriangularFactor : Base {
+  template <class X>
+  static X triangular_factor(const X&) = delete;
+};
+struct NoSingularValues : Base {
+  template <class X>
+  static std::vector<double> singular_values(const X&) = delete;
+};
+struct NoCholeskyFactor : Base {
+  template <class X>
+  static X cholesky_factor(const X&) = delete;
+};
+static_assert(FactoringBackend<EigenBackend<double>>);
+static_assert(FactoringBackend<EigenBackend<long double, 4, 2>>);
+static_assert(FactoringBackend<EigenBackend<float, 1, 1>>);
+static_assert(MatrixBackend<NoTriangularFactor>);
+static_assert(!FactoringBackend<NoTriangularFactor>);
+static_assert(!FactoringBackend<NoSingularValues>);
+static_assert(!FactoringBackend<NoCholeskyFactor>);
 
 // A backend that returns an expression with references to the arguments.
 struct LazyTranspose : Base {

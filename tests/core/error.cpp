@@ -19,6 +19,7 @@ static_assert(is_own_error<metalqr::NotFinite>);
 static_assert(is_own_error<metalqr::NotPositiveDefinite>);
 static_assert(is_own_error<metalqr::NotStabilizing>);
 static_assert(is_own_error<metalqr::NotStabilizable>);
+static_assert(is_own_error<metalqr::RankDeficient>);
 static_assert(is_own_error<metalqr::NoConvergence>);
 static_assert(is_own_error<metalqr::InvalidOption>);
 static_assert(is_own_error<metalqr::ParseError>);
@@ -56,6 +57,7 @@ TEST_CASE("every error is caught as Error, as runtime_error and by its own type,
   CHECK(thrown(metalqr::NotPositiveDefinite("A: wrong")) == 3);
   CHECK(thrown(metalqr::NotStabilizing("A: wrong", 1.5)) == 3);
   CHECK(thrown(metalqr::NotStabilizable("A: wrong")) == 3);
+  CHECK(thrown(metalqr::RankDeficient("A: wrong", 0)) == 3);
   CHECK(thrown(metalqr::NoConvergence("A: wrong")) == 3);
   CHECK(thrown(metalqr::InvalidOption("A: wrong")) == 3);
   CHECK(thrown(metalqr::ParseError("A: wrong")) == 3);
@@ -66,6 +68,10 @@ TEST_CASE("NotStabilizing carries the spectral radius") {
   CHECK(metalqr::NotStabilizing("K: no", 1.25).spectral_radius() == 1.25);
   CHECK(std::isinf(
       metalqr::NotStabilizing("K: no", std::numeric_limits<double>::infinity()).spectral_radius()));
+}
+
+TEST_CASE("RankDeficient carries the smallest singular value") {
+  CHECK(metalqr::RankDeficient("data: no", 0.125).smallest_singular_value() == 0.125);
 }
 
 TEST_CASE("an option outside its range is named with its value and what was expected") {

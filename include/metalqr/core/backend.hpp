@@ -128,4 +128,13 @@ concept DecomposingBackend = MatrixBackend<T> &&
   { T::real_schur(F).T } -> std::convertible_to<typename T::StateMatrix>;
 };
 
+/// A `MatrixBackend` that also has the factorisations of least squares.
+template <class T>
+concept FactoringBackend =
+    MatrixBackend<T> && !is_pack<typename T::Scalar> && requires(const typename T::Matrix& X) {
+  { T::triangular_factor(X) } -> std::same_as<typename T::Matrix>;
+  { T::singular_values(X) } -> std::same_as<std::vector<typename T::Scalar>>;
+  { T::cholesky_factor(X) } -> std::same_as<typename T::Matrix>;
+};
+
 }  // namespace metalqr::inline METALQR_ABI

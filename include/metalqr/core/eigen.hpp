@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include <metalqr/core/backend.hpp>
+#include <metalqr/core/eigen_factorisations.hpp>
 #include <metalqr/core/eigen_matrix.hpp>
 #include <metalqr/core/eigen_products.hpp>
 #include <metalqr/core/eigen_solutions.hpp>
@@ -20,7 +21,9 @@ namespace metalqr::inline METALQR_ABI {
 /// @tparam MaxNx, MaxNu bounds on sizes that are known at run time: matrices are then held in place, without
 /// allocations.
 template <class Scalar_ = double, int Nx = dynamic, int Nu = dynamic, int MaxNx = Nx, int MaxNu = Nu>
-struct EigenBackend : detail::EigenProducts<Scalar_>, detail::EigenSolutions<Scalar_> {
+struct EigenBackend : detail::EigenProducts<Scalar_>,
+                      detail::EigenSolutions<Scalar_>,
+                      detail::EigenFactorisations<Scalar_> {
   /// Number type.
   using Scalar = Scalar_;
   /// n_x x n_x.

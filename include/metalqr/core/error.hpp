@@ -56,6 +56,22 @@ class NotStabilizable : public Error {
   using Error::Error;
 };
 
+/// Data do not determine what is estimated from them: the regressors have no full rank.
+class RankDeficient : public Error {
+ public:
+  /// @param message what was given and what was expected.
+  /// @param smallest_singular_value of the regressors with columns scaled to norm one; 0 if they have fewer
+  /// rows than columns.
+  RankDeficient(const std::string& message, double smallest_singular_value)
+      : Error(message), smallest_singular_value_(smallest_singular_value) {}
+
+  /// Of the rejected regressors, their columns scaled to norm one.
+  double smallest_singular_value() const noexcept { return smallest_singular_value_; }
+
+ private:
+  double smallest_singular_value_;
+};
+
 /// An iteration reached its cap, or stalled, before it met its tolerance.
 class NoConvergence : public Error {
  public:

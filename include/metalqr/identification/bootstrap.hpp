@@ -1,0 +1,177 @@
+#pragma once
+
+/// @file
+/// Error bounds by the parametric bootstrap.
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <type_traits>
+#include <vector>
+
+#include <metalqr/core/check.hpp>
+#include <metalqr/core/parallel.hpp>
+#include <metalqr/core/random.hpp>
+#include <metalqr/identification/bootstrap_trials.hpp>
+#include <metalqr/identification/confidence.hpp>
+#include <metalqr/identification/dataset.hpp>
+#include <metalqr/identification/estimate.hpp>
+
+namespace metalqr::inline METALQR_ABI::identification {
+
+/// What is read from the errors of the trials.
+enum class Percentiles {
+  joint,    ///< a common multiple of the separate percentiles that bounds both errors in 1 - delta of the
+            ///< trials
+  halved,   ///< 1 - delta/2 of each error (Bonferroni)
+  separate  ///< 1 - delta of each error, as in the paper: both hold at once less often
+};
+
+/// How `bootstrap` works.
+struct BootstrapOptions {
+  Index trials = 2000;                              ///< simulated data sets, at least 1
+  double delta = 0.05;                              ///< probability of failure, in (0, 1)
+  std::optional<double> excitation = std::nullopt;  ///< sigma_u, >= 0; without it the data's
+  std::optional<double> noise = std::nullopt;       ///< sigma_w, >= 0; without it the level of the residual
+  Percentiles percentiles = Percentiles::joint;     ///< what is read from the errors
+};
+
+/// @throws InvalidOption, which names the field.
+inline void validate(const BootstrapOptions& options) {
+  using metalqr::detail::require_option;
+  require_option(options.trials >= 1, "trials", static_cast<double>(options.trials), "at least 1");
+  detail::require_delta(options.delta);
+  detail::require_noise(options.noise);
+  if (options.excitation) {
+    require_option(*options.excitation >= 0 && std::isfinite(*options.excitation), "excitation",
+                   *options.excitation, "a finite number >= 0");
+  }
+}
+
+/// What the bootstrap found.
+template <class Scalar>
+struct Bootstrap {
+  double epsilon_A = 0;                  ///< bound of |A_hat - A|_2
+  double epsilon_B = 0;                  ///< bound of |B_hat - B|_2
+  double delta = 0;                      ///< probability that it fails
+  double excitation = 0;                 ///< sigma_u that was used
+  double noise = 0;                      ///< sigma_w that was used
+  std::vector<Scalar> errors_A;          ///< spectral norm of the error of A in each trial
+  std::vector<Scalar> errors_B;          ///< spectral norm of the error of B in each trial
+  std::vector<const char*> assumptions;  ///< what was taken on trust, one sentence each
+};
+
+namespace detail {
+
+/// The smallest of the values that is at least as large as the fraction `level` of them.
+template <class Scalar>
+Scalar percentile(std::vector<Scalar> values, double level) {
+  const double count = static_cast<double>(values.size());
+  // Rounding must not turn 0.95 * 2000 into 1901.
+  const double rank = std::ceil(level * count * (1 - 1e-14));
+  const Index index = std::clamp<Index>(static_cast<Index>(rank), 1, static_cast<Index>(values.size())) - 1;
+  std::nth_element(values.begin(), values.begin() + index, values.end());
+  return values[static_cast<std::size_t>(index)];
+}
+
+/// The root of the mean square of the entries of u + K x.
+template <FactoringBackend Backend>
+double excitation_level(const Dataset<Backend>& data, const typename Backend::Gain& K) {
+  double sum = 0;
+  for (const Rollout<Backend>& rollout : data.rollouts()) {
+    for (Index t = 0; t < Backend::rows(rollout.inputs); ++t) {
+      for (Index i = 0; i < data.nu(); ++i) {
+        typename Backend::Scalar e = rollout.inputs(t, i);
+        for (Index j = 0; j < data.nx(); ++j) e += K(i, j) * rollout.states(t, j);
+        sum += Backend::to_double(e) * Backend::to_double(e);
+      }
+    }
+  }
+  return std::sqrt(sum / (static_cast<double>(data.transitions()) * static_cast<double>(data.nu())));
+}
+
+template <class Scalar>
+void read_percentiles(const BootstrapOptions& options, Bootstrap<Scalar>& result) {
+  const double level = options.percentiles == Percentiles::halved ? 1 - options.delta / 2 : 1 - options.delta;
+  const Scalar scale_A = percentile(result.errors_A, level);
+  const Scalar scale_B = percentile(result.errors_B, level);
+  Scalar factor(1);
+  if (options.percentiles == Percentiles::joint && scale_A > Scalar(0) && scale_B > Scalar(0)) {
+    std::vector<Scalar> ratios(result.errors_A.size());
+    for (std::size_t i = 0; i < ratios.size(); ++i) {
+      ratios[i] = std::max(result.errors_A[i] / scale_A, result.errors_B[i] / scale_B);
+    }
+    factor = percentile(std::move(ratios), level);
+  }
+  result.epsilon_A = static_cast<double>(factor * scale_A);
+  result.epsilon_B = static_cast<double>(factor * scale_B);
+}
+
+}  // namespace detail
+
+/// The parametric bootstrap: the experiment that gave `data` is repeated on the estimated plant, from the
+/// same initial states, and the plant is estimated anew from all samples each time; the errors of these
+/// estimates stand for that of the first (Dean, Mania, Matni, Recht, Tu, arXiv 1710.01688, algorithm 2). Not
+/// a theorem, but closer to the true error than the bounds that are. Trials are simulated through sums that
+/// have exactly the distribution of those of all rollouts, several at a time in lanes. Trial i draws from a
+/// stream of its own: the result is bitwise the same for any number of threads.
+/// @param estimate from the same data.
+/// @param K n_u x n_x, feedback under which the data were collected.
+/// @param threads at most so many; 0 leaves it to OpenMP.
+/// @throws DimensionMismatch, NotFinite for a bad K or an estimate of another size; InvalidOption.
+template <FactoringBackend Backend>
+Bootstrap<typename Backend::Scalar> bootstrap(const Estimate<Backend>& estimate, const Dataset<Backend>& data,
+                                              const std::type_identity_t<typename Backend::Gain>& K,
+                                              const BootstrapOptions& options = {}, const StreamKey& key = {},
+                                              int threads = 0) {
+  using Scalar = typename Backend::Scalar;
+  using Trials = detail::BootstrapTrials<Backend>;
+  validate(options);
+  const Index nx = data.nx();
+  const Index nu = data.nu();
+  metalqr::detail::require_shape<Backend>(estimate.A, nx, nx, "estimate.A");
+  metalqr::detail::require_shape<Backend>(estimate.B, nx, nu, "estimate.B");
+  metalqr::detail::require_finite<Backend>(estimate.A, "estimate.A");
+  metalqr::detail::require_finite<Backend>(estimate.B, "estimate.B");
+  metalqr::detail::require_shape<Backend>(estimate.factor, nx + nu, nx + nu, "estimate.factor");
+  metalqr::detail::require_finite<Backend>(estimate.factor, "estimate.factor");
+  metalqr::detail::require_shape<Backend>(K, nu, nx, "K");
+  metalqr::detail::require_finite<Backend>(K, "K");
+  Bootstrap<Scalar> result;
+  result.delta = options.delta;
+  result.excitation = options.excitation ? *options.excitation : detail::excitation_level(data, K);
+  result.noise = options.noise ? *options.noise : noise_level(estimate);
+  const auto rollouts = detail::mixed_rollouts(data);
+  const Trials trials(estimate.A, estimate.B, K, estimate.factor, result.excitation, result.noise, rollouts);
+  // Whole packs; what is beyond the last trial is cut off.
+  const Index packs = (options.trials + Trials::lanes - 1) / Trials::lanes;
+  result.errors_A.resize(static_cast<std::size_t>(packs * Trials::lanes));
+  result.errors_B.resize(static_cast<std::size_t>(packs * Trials::lanes));
+  // Not the streams with which the data may have been drawn.
+  const StreamKey own = key.child(0x626f6f74);
+  parallel_for(
+      packs,
+      [&](Index i) {
+        const Index first = i * Trials::lanes;
+        trials.run(first, own, result.errors_A.data() + first, result.errors_B.data() + first);
+      },
+      threads);
+  result.errors_A.resize(static_cast<std::size_t>(options.trials));
+  result.errors_B.resize(static_cast<std::size_t>(options.trials));
+  detail::read_percentiles(options, result);
+  result.assumptions = {detail::linear_plant, detail::gaussian_noise,
+                        options.noise ? detail::given_noise : detail::estimated_noise,
+                        "Inputs are the feedback's plus independent Gaussian numbers of one variance.",
+                        "The errors on the estimated plant are distributed like those on the true one."};
+  return result;
+}
+
+/// The same for data that were collected without feedback.
+template <FactoringBackend Backend>
+Bootstrap<typename Backend::Scalar> bootstrap(const Estimate<Backend>& estimate, const Dataset<Backend>& data,
+                                              const BootstrapOptions& options = {}, const StreamKey& key = {},
+                                              int threads = 0) {
+  return bootstrap(estimate, data, Backend::zero_gain(data.nu(), data.nx()), options, key, threads);
+}
+
+}  // namespace metalqr::inline METALQR_ABI::identification

@@ -1,0 +1,70 @@
+#include <metalqr/identification/estimate.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include <metalqr/core/eigen.hpp>
+#include <metalqr/identification/experiment.hpp>
+#include <metalqr/identification/least_squares.hpp>
+#include <metalqr/systems/plants.hpp>
+
+#include "support.hpp"
+
+using metalqr::identification::collect;
+using metalqr::identification::Estimate;
+using metalqr::identification::least_squares;
+using metalqr::identification::noise_level;
+using metalqr::identification::Samples;
+using test::Backend;
+
+namespace {
+
+metalqr::Task<Backend> plant() {
+  return metalqr::systems::laplacian_3<Backend>();
+}
+
+}  // namespace
+
+TEST_CASE("condition and determinant are those of the singular values") {
+  for (const double ridge : {0.0, 3.0}) {
+    const auto estimate = least_squares(collect(plant(), {.rollouts = 30}, {.seed = 20}), {.ridge = ridge});
+    const std::vector<double> values = Backend::singular_values(estimate.factor);
+    CHECK(std::abs(estimate.condition() - values.front() / values.back()) < 1e-12 * estimate.condition());
+    double log_determinant = 0;
+    for (const double value : values) log_determinant += 2 * std::log(value);
+    CHECK(std::abs(estimate.log_determinant() - log_determinant) < 1e-11);
+  }
+}
+
+TEST_CASE("an estimate made by hand has the noise level of its residual") {
+  Estimate<Backend> estimate{};
+  estimate.A = Backend::zero_state_matrix(2);
+  estimate.B = Backend::zero_input_matrix(2, 1);
+  estimate.residual = 6;
+  estimate.transitions = 21;
+  CHECK(noise_level(estimate) == 1);  // 36 / (2 * 18)
+}
+
+// (m - k) n sigma_hat^2/sigma^2 is chi-squared with (m - k) n degrees of freedom for independent rows: the
+// mean of 400 such estimates is within 5 standard errors.
+TEST_CASE("the noise level is that of the noise; false alarm 6e-7") {
+  const double sigma = 0.3;
+  const int count = 400;
+  const double freedom = 3.0 * (20 - 6);
+  double sum = 0;
+  for (int i = 0; i < count; ++i) {
+    const auto data = collect(plant(), {.rollouts = 20, .noise = sigma},
+                              {.seed = 5, .iteration = static_cast<std::uint64_t>(i)});
+    const double level = noise_level(least_squares(data, {.samples = Samples::last}));
+    sum += level * level / (sigma * sigma);
+  }
+  CHECK(std::abs(sum / count - 1) < 5 * std::sqrt(2 / freedom / count));
+}
+
+TEST_CASE("too little data for a noise level are refused") {
+  const auto exact =
+      least_squares(collect(plant(), {.rollouts = 6}, {.seed = 21}), {.samples = Samples::last});
+  CHECK(test::message_of<metalqr::DimensionMismatch>([&] { noise_level(exact); }) ==
+        "estimate: expected more than 6 transitions for a noise level, got 6");
+}
