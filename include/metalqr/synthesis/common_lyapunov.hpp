@@ -6,44 +6,16 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
-#include <utility>
 
 #include <metalqr/core/backend.hpp>
-#include <metalqr/core/check.hpp>
 #include <metalqr/lqr/optimal_gain.hpp>
 #include <metalqr/synthesis/common_lyapunov_programme.hpp>
-#include <metalqr/synthesis/golden_section.hpp>
 #include <metalqr/synthesis/problem.hpp>
 #include <metalqr/synthesis/robust_gain.hpp>
+#include <metalqr/synthesis/robust_options.hpp>
 #include <metalqr/synthesis/sdp.hpp>
 
 namespace metalqr::inline METALQR_ABI::synthesis {
-
-/// For an option that the synthesis is to choose itself.
-inline constexpr std::nullopt_t optimised = std::nullopt;
-
-/// How the robust syntheses work.
-struct RobustOptions {
-  /// The level that the design must stay below, in (0, 1), or `optimised`: that of the least cost bound. A
-  /// level near 1 performs better on plants that are not the worst ones, though its own bound is poor (Dean
-  /// et al., 2020, figure 4); `certified_cost` is a bound without that fault.
-  std::optional<double> gamma = 0.999;
-  /// The share of epsilon_A in the level, in (0, 1), or `optimised`; the theory of the paper takes 1/2.
-  std::optional<double> alpha = optimised;
-};
-
-/// Checks options.
-/// @throws InvalidOption.
-inline void validate(const RobustOptions& options) {
-  const auto check = [](const std::optional<double>& value, const char* name) {
-    if (!value) return;
-    metalqr::detail::require_option(*value > 0 && *value < 1, name, *value,
-                                    "a number in (0, 1), or optimised");
-  };
-  check(options.gamma, "gamma");
-  check(options.alpha, "alpha");
-}
 
 namespace detail {
 
@@ -105,17 +77,7 @@ class CommonLyapunov {
   /// The design with the least bound among levels above `least`.
   RobustGain<Backend> best_design(double least) {
     if (!(std::max(problem_.epsilon_A, problem_.epsilon_B) > 0)) return design(0);
-    const double high = 1 - 1e-4;
-    const double low = std::max(least * (1 + 1e-3), 1e-6);
-    if (!(low < high)) return design((1 + least) / 2);
-    // The least h2_squared is convex in gamma^2, for the inequalities are affine in it and the unknowns
-    // together. Failures occur near the least level.
-    const auto less = [](const RobustGain<Backend>& x, const RobustGain<Backend>& y) {
-      return !std::isfinite(y.cost_bound) || x.cost_bound < y.cost_bound;
-    };
-    return golden_section(
-               low, high, 5e-4, [this](double gamma) { return design(gamma); }, less)
-        .value;
+    return least_bound(least, [this](double gamma) { return design(gamma); });
   }
 
   int solves() const { return solves_; }
