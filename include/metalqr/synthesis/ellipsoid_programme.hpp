@@ -14,17 +14,20 @@
 
 namespace metalqr::inline METALQR_ABI::synthesis::detail {
 
-/// The lower Cholesky factor of a symmetric positive definite matrix.
+/// The lower triangular L with L L' = X, of a symmetric positive semidefinite matrix; columns whose pivot is
+/// rounding are zero.
 template <MatrixBackend Backend>
 typename Backend::Matrix cholesky_factor(const typename Backend::Matrix& x) {
   using std::sqrt;
   using Scalar = typename Backend::Scalar;
   const Index n = Backend::rows(x);
   typename Backend::Matrix L = Backend::zero_matrix(n, n);
+  const Scalar rounding = static_cast<Scalar>(static_cast<double>(4 * n)) * Backend::epsilon();
   for (Index j = 0; j < n; ++j) {
     for (Index i = j; i < n; ++i) {
       Scalar entry = x(i, j);
       for (Index k = 0; k < j; ++k) entry -= L(i, k) * L(j, k);
+      if (i == j && !(entry > rounding * x(j, j))) break;
       L(i, j) = i == j ? Scalar(sqrt(entry)) : Scalar(entry / L(j, j));
     }
   }

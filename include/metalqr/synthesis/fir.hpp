@@ -30,6 +30,9 @@ struct FirOptions {
   Index length = 16;                        ///< L, coefficients of the responses, at least 1
   std::optional<double> gamma = 0.999;      ///< see `RobustOptions`
   std::optional<double> alpha = optimised;  ///< see `RobustOptions`
+  /// Whether the responses may end in V that is not zero, at the price of |V| in the level: for plants that
+  /// are slow to settle.
+  bool slack = false;
 };
 
 /// Checks options.
@@ -49,7 +52,7 @@ struct FirDesign {
   double gamma_min = 0;  ///< least level at this length; infinity if no response is so short
   double gamma = 0;      ///< the level that was asked for or found
   double alpha = 0;      ///< the share of epsilon_A in it
-  double h2_squared = std::numeric_limits<double>::infinity();    ///< nominal cost if the noise were s I
+  double h2_squared = std::numeric_limits<double>::infinity();    ///< of the responses, if the noise were s I
   double cost_bound = std::numeric_limits<double>::infinity();    ///< h2_squared / (1 - gamma)^2
   double nominal_cost = std::numeric_limits<double>::infinity();  ///< on the estimate, from the state space
   double achieved_hinf =
@@ -70,7 +73,7 @@ class FirSynthesis {
   using Scalar = typename Backend::Scalar;
 
   FirSynthesis(const RobustProblem<Backend>& problem, const Solver& solver, const FirOptions& options)
-      : problem_(problem), solver_(solver), length_(options.length) {
+      : problem_(problem), solver_(solver), length_(options.length), slack_(options.slack) {
     validate(problem);
     validate(options);
     shares_ = {!options.alpha, options.alpha.value_or(0.5)};
@@ -80,19 +83,7 @@ class FirSynthesis {
     cost_scale_ = cost > 0 ? cost : Backend::to_double(Backend::max_abs(task.R()));
     noise_scale_ = noise_scale(task);
     K_ = optimal.gain;
-    const Index p = task.nu();
-    const typename Backend::ControlMatrix BPB = Backend::congruence(task.B(), optimal.value);
-    Matrix curvature = Backend::zero_matrix(p, p);
-    for (Index i = 0; i < p; ++i) {
-      for (Index j = 0; j < p; ++j) {
-        curvature(i, j) = (task.R()(i, j) + BPB(i, j)) / static_cast<Scalar>(cost_scale_);
-      }
-    }
-    const Matrix L = cholesky_factor<Backend>(curvature);
-    S_ = Backend::zero_control_matrix(p);
-    for (Index i = 0; i < p; ++i) {
-      for (Index j = 0; j < p; ++j) S_(i, j) = L(j, i);
-    }
+    set_cost(optimal);
   }
 
   /// The least level; infinity if there is no response of this length.
@@ -103,34 +94,39 @@ class FirSynthesis {
     const SdpSolution solution = solver_(programme.least_level(shares_));
     failed = !has_solution(solution.status) && solution.status != SdpStatus::primal_infeasible;
     if (!has_solution(solution.status)) return std::numeric_limits<double>::infinity();
-    return unit * std::sqrt(std::max(-solution.primal_objective, 0.0));
+    const double level = std::max(-solution.primal_objective, 0.0);
+    return unit * (slack_ ? level : std::sqrt(level));
   }
 
   /// The design at a level, its level not checked yet.
   FirDesign<Backend> design(double gamma) {
     const FirProgramme<Backend> programme = at_level(gamma > 0 ? gamma : 1);
     ++solves_;
-    const SdpSolution solution =
-        solver_(programme.least_cost(shares_, S_, Gain(Scalar(-1) * Backend::product(S_, K_))));
+    const SdpSolution solution = solver_(programme.least_cost(shares_, U_, T_));
     FirDesign<Backend> result;
     result.gamma = gamma;
     if (!has_solution(solution.status)) return result;
     result.alpha = shares_.free ? programme.alpha(solution) : shares_.alpha;
 
-    // From the deviations along the dynamics, which the stabilising K keeps from growing.
+    // Along the dynamics, where the stabilising K keeps the programme's residuals from growing.
     const Task<Backend>& task = problem_.estimate;
+    const Index q = Backend::rows(U_);
     std::vector<StateMatrix> states;
     std::vector<Gain> inputs;
     StateMatrix state = Backend::identity_like(task.A());
     Scalar cost(0);
     for (Index k = 0; k < length_; ++k) {
-      Gain deviation = Backend::zero_like(K_);
-      for (Index a = 0; a < task.nu(); ++a) {
-        for (Index j = 0; j < task.nx(); ++j) {
-          deviation(a, j) = static_cast<Scalar>(programme.deviation(solution, k, a, j));
+      Gain root = Backend::zero_like(K_);
+      StateMatrix deviation = state;
+      for (Index j = 0; j < task.nx(); ++j) {
+        for (Index a = 0; a < task.nu(); ++a) {
+          root(a, j) = static_cast<Scalar>(programme.cost_root(solution, k, q - task.nu() + a, j, q));
+        }
+        for (Index i = 0; slack_ && i < task.nx(); ++i) {
+          deviation(i, j) -= static_cast<Scalar>(programme.state(solution, k, i, j));
         }
       }
-      const Gain input = Gain(Backend::solve(S_, deviation)) - Gain(Backend::product(K_, state));
+      const Gain input = Gain(Backend::solve(S_, root)) - Gain(Backend::product(K_, deviation));
       cost += Backend::inner(state, StateMatrix(Backend::product(task.Q(), state))) +
               Backend::inner(input, Gain(Backend::product(task.R(), input)));
       states.push_back(state);
@@ -156,15 +152,16 @@ class FirSynthesis {
     };
     // What the responses leave at their end counts as a perturbation.
     const StateMatrix rest = ending(result.controller);
+    const double end = Backend::to_double(metalqr::spectral_norm<Backend>(rest));
     result.achieved_hinf =
         fir_level<Backend>(result.controller.state_response(), result.controller.input_response(),
                            weight(problem_.epsilon_A, result.alpha),
                            weight(problem_.epsilon_B, 1 - result.alpha)) +
-        Backend::to_double(metalqr::spectral_norm<Backend>(rest));
+        end;
     const double margin = 1 - result.achieved_hinf;
     if (margin > 0) result.certified_cost = result.h2_squared / (margin * margin);
     if (margin > 0 && result.achieved_hinf <= result.gamma * slack + 1e-7 &&
-        result.nominal_cost <= result.h2_squared * slack) {
+        result.nominal_cost * (1 - end) * (1 - end) <= result.h2_squared * slack) {
       result.status = SynthesisStatus::solved;
     }
   }
@@ -176,8 +173,46 @@ class FirSynthesis {
   FirProgramme<Backend> at_level(double gamma) const {
     const double largest = std::max(problem_.epsilon_A, problem_.epsilon_B);
     const double floor = 1e-3 * (largest > 0 ? largest : gamma);
-    return {problem_.estimate, length_, std::max(problem_.epsilon_A, floor) / gamma,
-            std::max(problem_.epsilon_B, floor) / gamma};
+    return {problem_.estimate,
+            length_,
+            gamma,
+            std::max(problem_.epsilon_A, floor),
+            std::max(problem_.epsilon_B, floor),
+            slack_};
+  }
+  // With V = 0, completing squares with the optimal K and S'S = R + B'PB leaves T_u = S, T_x = S K, and tr P
+  // besides; else T_u = [0; S], T_x = [Q^1/2; 0] with S'S = R.
+  void set_cost(const RiccatiSolution<Backend>& optimal) {
+    const Task<Backend>& task = problem_.estimate;
+    const Index n = task.nx();
+    const Index p = task.nu();
+    const auto factor = [this](const auto& x) {
+      const Index size = Backend::rows(x);
+      Matrix scaled = Backend::zero_matrix(size, size);
+      for (Index i = 0; i < size; ++i) {
+        for (Index j = 0; j < size; ++j) scaled(i, j) = x(i, j) / static_cast<Scalar>(cost_scale_);
+      }
+      return Matrix(Backend::transpose(cholesky_factor<Backend>(scaled)));
+    };
+    using ControlMatrix = typename Backend::ControlMatrix;
+    const ControlMatrix curvature = task.R() + ControlMatrix(Backend::congruence(task.B(), optimal.value));
+    const Matrix S = slack_ ? factor(task.R()) : factor(curvature);
+    S_ = Backend::zero_control_matrix(p);
+    for (Index i = 0; i < p; ++i) {
+      for (Index j = 0; j < p; ++j) S_(i, j) = S(i, j);
+    }
+    const Index above = slack_ ? n : 0;
+    const Matrix Q = factor(task.Q());
+    const Gain SK = Backend::product(S_, K_);
+    U_ = Backend::zero_matrix(above + p, p);
+    T_ = Backend::zero_matrix(above + p, n);
+    for (Index i = 0; i < p; ++i) {
+      for (Index j = 0; j < p; ++j) U_(above + i, j) = S(i, j);
+      for (Index j = 0; j < n && !slack_; ++j) T_(i, j) = SK(i, j);
+    }
+    for (Index i = 0; i < above; ++i) {
+      for (Index j = 0; j < n; ++j) T_(i, j) = Q(i, j);
+    }
   }
   // Phi_x(L + 1).
   StateMatrix ending(const FirController<Backend>& controller) const {
@@ -189,9 +224,12 @@ class FirSynthesis {
   const RobustProblem<Backend>& problem_;
   const Solver& solver_;
   Index length_;
+  bool slack_;
   Shares shares_;
   Gain K_;
   typename Backend::ControlMatrix S_;
+  Matrix U_;
+  Matrix T_;
   double cost_scale_ = 1;
   double noise_scale_ = 1;
   int solves_ = 0;
@@ -200,15 +238,16 @@ class FirSynthesis {
 }  // namespace detail
 
 /// A dynamic controller that stabilises every plant of the problem, with a bound on its cost there: the
-/// responses of length L on the estimate, which end in zero, of least cost among those of a level below gamma
-/// (Dean, Mania, Matni, Recht and Tu, "On the sample complexity of the linear quadratic regulator", Found.
-/// Comput. Math. 20, 2020, section 5.1, without slack). Less conservative than `common_lyapunov` where L is
-/// long enough for the responses to fade.
+/// responses of length L on the estimate, which end in zero unless `slack` lets them end in V, of least cost
+/// among those whose level, with |V|_2 added, is below gamma (Dean, Mania, Matni, Recht and Tu, "On the
+/// sample complexity of the linear quadratic regulator", Found. Comput. Math. 20, 2020, section 5.1). Less
+/// conservative than `common_lyapunov` where L is long enough for the responses to fade.
 ///
 /// Two semidefinite programmes for a fixed gamma, about twenty-five for `optimised`. One has 2 n^2 L + p n L
-/// + ... constraints on a block of order n L + n + p, and takes O((n (2 n + p) L)^3): n (2 n + p) L up to
-/// 1500 or so is practical. A radius below 1e-4 of the other is replaced by that in the programme, not in the
-/// checks.
+/// + ... constraints (slack: n^2 L more) on a block of order n L + n + p, and takes O((n (2 n + p) L)^3): n
+/// (2 n + p) L up to 1500 or so is practical. A radius below 1e-3 of the other is taken as that by the
+/// programme, not by the checks, and two that are zero as 1e-3 gamma. A design that is returned as `solved`
+/// was verified without the solver: stability, level, cost.
 /// @param solver a solver of semidefinite programmes, such as `Csdp`.
 /// @throws InvalidOption for bad radii or options; NotStabilizable, NoConvergence for the estimate; what the
 /// solver throws.
