@@ -311,6 +311,14 @@ TEST_CASE("a solver's wrong answer is not passed on") {
     return Csdp({.max_iterations = 1})(programme);
   };
   CHECK(synthesis::common_lyapunov(problem, fail).status == SynthesisStatus::failed);
+  // Gives nothing at all, at first or in the end.
+  const auto nothing = [](const synthesis::SdpProblem&) { return synthesis::SdpSolution(); };
+  CHECK(synthesis::common_lyapunov(problem, nothing).status == SynthesisStatus::failed);
+  const auto late = [](const synthesis::SdpProblem& programme) {
+    return programme.blocks.size() == 2 ? synthesis::SdpSolution() : Csdp()(programme);
+  };
+  CHECK(synthesis::common_lyapunov(problem, late).status == SynthesisStatus::failed);
+  CHECK(synthesis::common_lyapunov(problem, late, {.gamma = optimised}).status == SynthesisStatus::failed);
 }
 
 TEST_CASE("a solver that fails near the least level does not mislead the search") {

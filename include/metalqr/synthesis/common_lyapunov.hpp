@@ -58,8 +58,8 @@ class CommonLyapunov {
     const SdpSolution solution = solver_(programme.least_cost(shares_, cost_scale_));
     RobustGain<Backend> result = empty(SynthesisStatus::failed);
     result.gamma = gamma;
-    result.alpha = shares_.free ? solution.y.back() : shares_.alpha;
     if (!has_solution(solution.status)) return result;
+    result.alpha = shares_.free ? solution.y.back() : shares_.alpha;
     result.gain = programme.gain(solution.y);
     result.h2_squared = noise_scale_ * cost_scale_ * solution.dual_objective;
     result.cost_bound = result.h2_squared / ((1 - gamma) * (1 - gamma));
