@@ -319,6 +319,8 @@ TEST_CASE("a solver's wrong answer is not passed on") {
   };
   CHECK(synthesis::common_lyapunov(problem, late).status == SynthesisStatus::failed);
   CHECK(synthesis::common_lyapunov(problem, late, {.gamma = optimised}).status == SynthesisStatus::failed);
+  // Not even where no gain at all would do.
+  CHECK(synthesis::common_lyapunov(scalar(0.5, 1, 0, 0), late).status == SynthesisStatus::failed);
 }
 
 TEST_CASE("a solver that fails near the least level does not mislead the search") {

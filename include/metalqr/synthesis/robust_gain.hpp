@@ -62,7 +62,7 @@ template <DecomposingBackend Backend>
 void verify(const RobustProblem<Backend>& problem, RobustGain<Backend>& design) {
   constexpr double slack = 1 + 1e-6;
   design.status = SynthesisStatus::failed;
-  if (!Backend::is_finite(design.gain)) return;
+  if (!std::isfinite(design.h2_squared) || !Backend::is_finite(design.gain)) return;
   const typename Backend::StateMatrix F = closed_loop(problem.estimate, design.gain);
   design.spectral_radius = Backend::to_double(metalqr::spectral_radius<Backend>(F));
   const double cost = unit_cost<Backend>(problem.estimate, design.gain);
