@@ -1,9 +1,9 @@
 #pragma once
 
 /// @file
-/// Everything but what needs other libraries (JSON) and the engine with threads, whose standard headers take
-/// as long to compile as all of the federated part: include this one header, or the single headers that you
-/// need.
+/// Everything but what needs other libraries (JSON, CSDP) and the engine with threads, whose standard headers
+/// take as long to compile as all of the federated part: include this one header, or the single headers that
+/// you need.
 
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
@@ -103,6 +103,21 @@
 #include <metalqr/meta/options.hpp>
 #include <metalqr/meta/state.hpp>
 #include <metalqr/meta/train.hpp>
+#include <metalqr/synthesis/certainty_equivalence.hpp>
+#include <metalqr/synthesis/certificate.hpp>
+#include <metalqr/synthesis/common_lyapunov.hpp>
+#include <metalqr/synthesis/common_lyapunov_programme.hpp>
+#include <metalqr/synthesis/ellipsoid.hpp>
+#include <metalqr/synthesis/ellipsoid_programme.hpp>
+#include <metalqr/synthesis/fir.hpp>
+#include <metalqr/synthesis/fir_controller.hpp>
+#include <metalqr/synthesis/fir_level.hpp>
+#include <metalqr/synthesis/fir_programme.hpp>
+#include <metalqr/synthesis/golden_section.hpp>
+#include <metalqr/synthesis/problem.hpp>
+#include <metalqr/synthesis/robust_gain.hpp>
+#include <metalqr/synthesis/robust_options.hpp>
+#include <metalqr/synthesis/sdp.hpp>
 #include <metalqr/systems/families.hpp>
 #include <metalqr/systems/family.hpp>
 #include <metalqr/systems/gauss_newton.hpp>

@@ -1,0 +1,158 @@
+#pragma once
+
+/// @file
+/// Robust synthesis of a static gain for an ellipsoid of plants: the least bound on the worst cost.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <metalqr/core/backend.hpp>
+#include <metalqr/core/check.hpp>
+#include <metalqr/equations/h_infinity.hpp>
+#include <metalqr/equations/spectral.hpp>
+#include <metalqr/equations/spectral_norm.hpp>
+#include <metalqr/lqr/evaluation.hpp>
+#include <metalqr/lqr/optimal_gain.hpp>
+#include <metalqr/synthesis/ellipsoid_programme.hpp>
+#include <metalqr/synthesis/problem.hpp>
+#include <metalqr/synthesis/robust_gain.hpp>
+#include <metalqr/synthesis/sdp.hpp>
+
+namespace metalqr::inline METALQR_ABI::synthesis {
+
+/// The plants [A B] = [Ahat Bhat] + D with D S D' <= I.
+template <MatrixBackend Backend>
+struct EllipsoidProblem {
+  Task<Backend> estimate;              ///< Ahat, Bhat with the cost Q, R and the noise covariance Sigma0
+  typename Backend::Matrix precision;  ///< S, (n_x + n_u) x (n_x + n_u), symmetric positive definite
+};
+
+/// Checks the ellipsoid; the estimate's matrices are checked when the task is made.
+/// @throws DimensionMismatch, NotFinite, NotPositiveDefinite.
+template <MatrixBackend Backend>
+void validate(const EllipsoidProblem<Backend>& problem) {
+  const Index size = problem.estimate.nx() + problem.estimate.nu();
+  metalqr::detail::require_shape<Backend>(problem.precision, size, size, "precision");
+  metalqr::detail::require_finite<Backend>(problem.precision, "precision");
+  metalqr::detail::require_positive_definite<Backend>(problem.precision, "precision");
+}
+
+/// An ellipsoid that contains every plant of a problem with radii: S = blkdiag(alpha / epsilon_A^2 I,
+/// (1 - alpha) / epsilon_B^2 I), for any alpha in (0, 1).
+/// @throws InvalidOption unless both radii are positive (an ellipsoid has an interior) and 0 < alpha < 1.
+template <MatrixBackend Backend>
+EllipsoidProblem<Backend> ellipsoid_around(const RobustProblem<Backend>& problem, double alpha = 0.5) {
+  using Scalar = typename Backend::Scalar;
+  validate(problem);
+  metalqr::detail::require_option(problem.epsilon_A > 0, "epsilon_A", problem.epsilon_A, "a positive number");
+  metalqr::detail::require_option(problem.epsilon_B > 0, "epsilon_B", problem.epsilon_B, "a positive number");
+  metalqr::detail::require_option(alpha > 0 && alpha < 1, "alpha", alpha, "a number in (0, 1)");
+  const Index n = problem.estimate.nx();
+  const Index size = n + problem.estimate.nu();
+  typename Backend::Matrix S = Backend::zero_matrix(size, size);
+  for (Index i = 0; i < size; ++i) {
+    S(i, i) = static_cast<Scalar>(i < n ? alpha / (problem.epsilon_A * problem.epsilon_A)
+                                        : (1 - alpha) / (problem.epsilon_B * problem.epsilon_B));
+  }
+  return {problem.estimate, S};
+}
+
+namespace detail {
+
+/// |L^-1 [I; -K] (zI - F)^-1| in H-infinity with S = L L': below 1, K stabilises every plant of the
+/// ellipsoid.
+template <DecomposingBackend Backend>
+double ellipsoid_level(const typename Backend::Matrix& L, const typename Backend::StateMatrix& F,
+                       const typename Backend::Gain& K) {
+  using Scalar = typename Backend::Scalar;
+  using Matrix = typename Backend::Matrix;
+  const Index n = Backend::rows(F);
+  const Index p = Backend::rows(K);
+  Matrix A = Backend::zero_matrix(n, n);
+  Matrix input = Backend::zero_matrix(n, n);
+  Matrix output = Backend::zero_matrix(n + p, n);
+  for (Index j = 0; j < n; ++j) {
+    input(j, j) = output(j, j) = Scalar(1);
+    for (Index i = 0; i < n; ++i) A(i, j) = F(i, j);
+    for (Index i = 0; i < p; ++i) output(n + i, j) = -K(i, j);
+  }
+  constexpr double tolerance = 1e-10;
+  const auto result =
+      h_infinity_norm<Backend>(A, input, Backend::solve(L, output), Backend::zero_matrix(n + p, n),
+                               {.tolerance = tolerance, .max_iterations = 50});
+  if (result.status != Status::converged) return std::numeric_limits<double>::infinity();
+  return Backend::to_double(result.norm) * (1 + tolerance);
+}
+
+}  // namespace detail
+
+/// A static gain that stabilises every plant of an ellipsoid, with the least bound on the worst cost that one
+/// quadratic Lyapunov function gives: the matrix S-lemma, exact for the function that is found (Umenberger,
+/// Ferizbegovic, Schon and Hjalmarsson, NeurIPS 2019). It needs no level or share to be chosen, and bounds
+/// the cost more tightly than `common_lyapunov`.
+///
+/// Of the result, `cost_bound` = `h2_squared` is above the cost on every plant, under noise of covariance
+/// Sigma0. `gamma_min` is the factor by which the ellipsoid can grow, inverted: below 1 there is a design,
+/// else `infeasible`. `gamma` is 1, `alpha` has no meaning, and `achieved_hinf` is the exact H-infinity level
+/// of the closed loop's response to errors in the ellipsoid, below 1; `certified_cost` follows from it alone.
+/// Two semidefinite programmes with n(n+1)/2 + n p + p(p+1)/2 + 1 unknowns. A design that is returned as
+/// `solved` was verified without the solver: stability, level, the matrix inequalities, nominal cost.
+/// @throws DimensionMismatch, NotFinite, NotPositiveDefinite for a bad ellipsoid; NotStabilizable,
+/// NoConvergence for the estimate; what the solver throws.
+template <DecomposingBackend Backend, SdpSolver Solver>
+RobustGain<Backend> ellipsoid(const EllipsoidProblem<Backend>& problem, const Solver& solver) {
+  using Matrix = typename Backend::Matrix;
+  validate(problem);
+  const Task<Backend>& task = problem.estimate;
+  const Matrix L = detail::cholesky_factor<Backend>(problem.precision);
+  const Matrix E = Backend::solve(Backend::transpose(L), Matrix(Backend::identity_like(L)));
+  const RiccatiSolution<Backend> optimal = solve_dare(task);
+  const double noise = detail::noise_scale(task);
+  const double unit_noise = noise > 0 ? noise : 1;
+
+  RobustGain<Backend> result;
+  result.gain = Backend::zero_gain(task.nu(), task.nx());
+  result.gamma = 1;
+  // Levels are found relative to the ellipsoid's largest half axis, and costs to the optimal one.
+  const double unit = Backend::to_double(metalqr::spectral_norm<Backend>(E));
+  const SdpSolution least = solver(
+      detail::EllipsoidProgramme<Backend>(task, Matrix(E / static_cast<typename Backend::Scalar>(unit)))
+          .least_level());
+  result.solves = 1;
+  if (!has_solution(least.status)) return result;
+  result.gamma_min = unit * std::sqrt(std::max(least.dual_objective, 0.0));
+  if (result.gamma_min * (1 + 1e-6) >= 1) {
+    result.status = SynthesisStatus::infeasible;
+    return result;
+  }
+
+  const double value = Backend::to_double(Backend::trace(optimal.value));
+  const double cost_scale = value > 0 ? value : Backend::to_double(Backend::max_abs(task.R()));
+  const detail::EllipsoidProgramme<Backend> programme(task, E);
+  const SdpProblem least_cost = programme.least_cost(cost_scale, noise > 0 ? noise : 0);
+  const SdpSolution solution = solver(least_cost);
+  result.solves = 2;
+  if (!has_solution(solution.status)) return result;
+  const typename Backend::Gain K = programme.gain(solution.y);
+  if (!Backend::is_finite(K)) return result;
+
+  constexpr double slack = 1 + 1e-6;
+  const typename Backend::StateMatrix F = closed_loop(task, K);
+  const double unit_cost = detail::unit_cost<Backend>(task, K);
+  result.spectral_radius = Backend::to_double(metalqr::spectral_radius<Backend>(F));
+  if (!std::isfinite(unit_cost) || !(result.spectral_radius < 1)) return result;
+  result.h2_squared = result.cost_bound = unit_noise * cost_scale * solution.dual_objective;
+  result.nominal_cost = Backend::to_double(metalqr::cost(task, K));
+  result.achieved_hinf = detail::ellipsoid_level<Backend>(L, F, K);
+  const double margin = 1 - result.achieved_hinf;
+  if (margin > 0) result.certified_cost = noise * unit_cost / (margin * margin);
+  if (margin > 0 && result.nominal_cost <= result.cost_bound * slack &&
+      detail::is_dual_feasible(least_cost, solution.y, 1e-7)) {
+    result.status = SynthesisStatus::solved;
+    result.gain = K;
+  }
+  return result;
+}
+
+}  // namespace metalqr::inline METALQR_ABI::synthesis
