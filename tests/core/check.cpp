@@ -17,13 +17,13 @@ using test::Dense;
 using test::Index;
 using test::message_of;
 
-template <class B = Backend>
+template <class AnyBackend = Backend>
 void require_semidefinite(const Dense& x) {
-  metalqr::detail::require_positive_semidefinite<B>(test::state_matrix<B>(x), "M");
+  metalqr::detail::require_positive_semidefinite<AnyBackend>(test::state_matrix<AnyBackend>(x), "M");
 }
-template <class B = Backend>
+template <class AnyBackend = Backend>
 void require_definite(const Dense& x) {
-  metalqr::detail::require_positive_definite<B>(test::state_matrix<B>(x), "M");
+  metalqr::detail::require_positive_definite<AnyBackend>(test::state_matrix<AnyBackend>(x), "M");
 }
 
 }  // namespace

@@ -19,9 +19,9 @@ using test::Index;
 using test::Operands;
 using test::relative_error;
 
-template <class B, class X>
+template <class Backend, class X>
 double error(const X& got, const Dense& want) {
-  return relative_error(dense<B>(got), want);
+  return relative_error(dense<Backend>(got), want);
 }
 
 }  // namespace
@@ -32,84 +32,84 @@ static_assert(EigenBackend<double, 4, 2>::inputs == 2);
 static_assert(EigenBackend<double, 4, 2>::Gain::RowsAtCompileTime == 2);
 
 TEMPLATE_LIST_TEST_CASE("backend operations agree with naive loops", "", Backends) {
-  using B = TestType;
-  const double tolerance = allowed<B>();
+  using Backend = TestType;
+  const double tolerance = allowed<Backend>();
   for (std::uint64_t sample = 0; sample < 20; ++sample) {
-    const Operands<B> o(test::stream(1, sample));
-    const auto F = test::state_matrix<B>(o.F);
-    const auto S = test::state_matrix<B>(o.S);
-    const auto input = test::input_matrix<B>(o.input);
-    const auto K = test::gain<B>(o.gain);
-    const auto G = test::gain<B>(o.G);
-    const auto R = test::control_matrix<B>(o.R);
-    const auto x = test::state_vector<B>(o.x);
-    CHECK(B::rows(K) == o.nu);
-    CHECK(B::cols(K) == o.nx);
-    CHECK(error<B>(B::product(input, K), o.input * o.gain) <= tolerance);
-    CHECK(error<B>(B::product(F, S), o.F * o.S) <= tolerance);
-    CHECK(error<B>(B::product(K, x), o.gain * o.x) <= tolerance * 10);
-    CHECK(error<B>(B::transpose(K), transpose(o.gain)) <= tolerance);
-    CHECK(error<B>(B::transpose_product(K, G), transpose(o.gain) * o.G) <= tolerance);
-    CHECK(error<B>(B::product_transpose(K, G), o.gain * transpose(o.G)) <= tolerance);
-    CHECK(error<B>(B::congruence(K, R), transpose(o.gain) * o.R * o.gain) <= tolerance);
-    CHECK(error<B>(B::outer_congruence(K, S), o.gain * o.S * transpose(o.gain)) <= tolerance);
-    CHECK(error<B>(B::symmetrised(F), 0.5L * (o.F + transpose(o.F))) <= tolerance);
+    const Operands<Backend> o(test::stream(1, sample));
+    const auto F = test::state_matrix<Backend>(o.F);
+    const auto S = test::state_matrix<Backend>(o.S);
+    const auto input = test::input_matrix<Backend>(o.input);
+    const auto K = test::gain<Backend>(o.gain);
+    const auto G = test::gain<Backend>(o.G);
+    const auto R = test::control_matrix<Backend>(o.R);
+    const auto x = test::state_vector<Backend>(o.x);
+    CHECK(Backend::rows(K) == o.nu);
+    CHECK(Backend::cols(K) == o.nx);
+    CHECK(error<Backend>(Backend::product(input, K), o.input * o.gain) <= tolerance);
+    CHECK(error<Backend>(Backend::product(F, S), o.F * o.S) <= tolerance);
+    CHECK(error<Backend>(Backend::product(K, x), o.gain * o.x) <= tolerance * 10);
+    CHECK(error<Backend>(Backend::transpose(K), transpose(o.gain)) <= tolerance);
+    CHECK(error<Backend>(Backend::transpose_product(K, G), transpose(o.gain) * o.G) <= tolerance);
+    CHECK(error<Backend>(Backend::product_transpose(K, G), o.gain * transpose(o.G)) <= tolerance);
+    CHECK(error<Backend>(Backend::congruence(K, R), transpose(o.gain) * o.R * o.gain) <= tolerance);
+    CHECK(error<Backend>(Backend::outer_congruence(K, S), o.gain * o.S * transpose(o.gain)) <= tolerance);
+    CHECK(error<Backend>(Backend::symmetrised(F), 0.5L * (o.F + transpose(o.F))) <= tolerance);
     long double trace = 0;
     long double largest = 0;
     for (Index i = 0; i < o.nx; ++i) trace += o.F(i, i);
     for (const long double entry : o.gain.entries) largest = std::max(largest, std::abs(entry));
-    CHECK(relative_error(B::trace(F), trace, norm(o.F)) <= tolerance);
-    CHECK(relative_error(B::inner(K, G), inner(o.gain, o.G), norm(o.gain) * norm(o.G)) <= tolerance);
-    CHECK(relative_error(B::norm(K), norm(o.gain)) <= tolerance);
-    CHECK(relative_error(B::max_abs(K), largest) <= tolerance);
+    CHECK(relative_error(Backend::trace(F), trace, norm(o.F)) <= tolerance);
+    CHECK(relative_error(Backend::inner(K, G), inner(o.gain, o.G), norm(o.gain) * norm(o.G)) <= tolerance);
+    CHECK(relative_error(Backend::norm(K), norm(o.gain)) <= tolerance);
+    CHECK(relative_error(Backend::max_abs(K), largest) <= tolerance);
   }
 }
 
 TEMPLATE_LIST_TEST_CASE("zeros and identities have the shape that was asked for", "", Backends) {
-  using B = TestType;
-  const Operands<B> o(test::stream(2));
+  using Backend = TestType;
+  const Operands<Backend> o(test::stream(2));
   const auto is_zero = [](const Dense& x, Index rows, Index cols) {
     return x.rows == rows && x.cols == cols && norm(x) == 0;
   };
-  CHECK(is_zero(dense<B>(B::zero_state_matrix(o.nx)), o.nx, o.nx));
-  CHECK(is_zero(dense<B>(B::zero_input_matrix(o.nx, o.nu)), o.nx, o.nu));
-  CHECK(is_zero(dense<B>(B::zero_gain(o.nu, o.nx)), o.nu, o.nx));
-  CHECK(is_zero(dense<B>(B::zero_control_matrix(o.nu)), o.nu, o.nu));
-  CHECK(is_zero(dense<B>(B::zero_state(o.nx)), o.nx, 1));
-  CHECK(is_zero(dense<B>(B::zero_matrix(7, 2)), 7, 2));
-  CHECK(is_zero(dense<B>(B::zero_like(test::gain<B>(o.gain))), o.nu, o.nx));
-  CHECK(error<B>(B::identity_like(test::state_matrix<B>(o.F)), test::identity(o.nx)) == 0);
+  CHECK(is_zero(dense<Backend>(Backend::zero_state_matrix(o.nx)), o.nx, o.nx));
+  CHECK(is_zero(dense<Backend>(Backend::zero_input_matrix(o.nx, o.nu)), o.nx, o.nu));
+  CHECK(is_zero(dense<Backend>(Backend::zero_gain(o.nu, o.nx)), o.nu, o.nx));
+  CHECK(is_zero(dense<Backend>(Backend::zero_control_matrix(o.nu)), o.nu, o.nu));
+  CHECK(is_zero(dense<Backend>(Backend::zero_state(o.nx)), o.nx, 1));
+  CHECK(is_zero(dense<Backend>(Backend::zero_matrix(7, 2)), 7, 2));
+  CHECK(is_zero(dense<Backend>(Backend::zero_like(test::gain<Backend>(o.gain))), o.nu, o.nx));
+  CHECK(error<Backend>(Backend::identity_like(test::state_matrix<Backend>(o.F)), test::identity(o.nx)) == 0);
 }
 
 TEMPLATE_LIST_TEST_CASE("finiteness is decided as it should be", "", Backends) {
-  using B = TestType;
-  using Scalar = typename B::Scalar;
-  const Operands<B> o(test::stream(3));
-  auto K = test::gain<B>(o.gain);
-  CHECK(B::is_finite(K));
+  using Backend = TestType;
+  using Scalar = typename Backend::Scalar;
+  const Operands<Backend> o(test::stream(3));
+  auto K = test::gain<Backend>(o.gain);
+  CHECK(Backend::is_finite(K));
   for (const Scalar bad : {std::numeric_limits<Scalar>::quiet_NaN(), std::numeric_limits<Scalar>::infinity(),
                            -std::numeric_limits<Scalar>::infinity()}) {
     auto copy = K;
     copy(o.nu - 1, o.nx - 1) = bad;
-    CHECK_FALSE(B::is_finite(copy));
+    CHECK_FALSE(Backend::is_finite(copy));
   }
 }
 
 TEMPLATE_LIST_TEST_CASE("the result of an operation does not refer to its arguments", "", Backends) {
-  using B = TestType;
-  const Operands<B> o(test::stream(4));
-  auto K = test::gain<B>(o.gain);
-  const auto transposed = B::transpose(K);
-  const auto product = B::product_transpose(K, K);
-  K = B::zero_like(K);
-  CHECK(norm(dense<B>(transposed)) > 0);
-  CHECK(norm(dense<B>(product)) > 0);
+  using Backend = TestType;
+  const Operands<Backend> o(test::stream(4));
+  auto K = test::gain<Backend>(o.gain);
+  const auto transposed = Backend::transpose(K);
+  const auto product = Backend::product_transpose(K, K);
+  K = Backend::zero_like(K);
+  CHECK(norm(dense<Backend>(transposed)) > 0);
+  CHECK(norm(dense<Backend>(product)) > 0);
   // An argument may be the destination.
-  auto F = test::state_matrix<B>(o.F);
-  F = B::product(F, F);
-  CHECK(error<B>(F, o.F * o.F) <= allowed<B>());
-  F = B::transpose(F);
-  CHECK(error<B>(F, transpose(o.F * o.F)) <= allowed<B>());
+  auto F = test::state_matrix<Backend>(o.F);
+  F = Backend::product(F, F);
+  CHECK(error<Backend>(F, o.F * o.F) <= allowed<Backend>());
+  F = Backend::transpose(F);
+  CHECK(error<Backend>(F, transpose(o.F * o.F)) <= allowed<Backend>());
 }
 
 TEST_CASE("epsilon is the distance from one to the next number") {

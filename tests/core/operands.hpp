@@ -12,10 +12,10 @@
 namespace test {
 
 /// Random matrices of the sizes of a backend.
-template <class B>
+template <class Backend>
 struct Operands {
-  Index nx = B::states == metalqr::dynamic ? 5 : B::states;
-  Index nu = B::inputs == metalqr::dynamic ? 3 : B::inputs;
+  Index nx = Backend::states == metalqr::dynamic ? 5 : Backend::states;
+  Index nu = Backend::inputs == metalqr::dynamic ? 3 : Backend::inputs;
   Dense F, G, input, gain, S, R, x;
 
   explicit Operands(metalqr::Stream stream) {
@@ -30,9 +30,9 @@ struct Operands {
 };
 
 /// The rounding of products of such matrices, relative to their size.
-template <class B>
+template <class Backend>
 double allowed() {
-  return 64 * static_cast<double>(B::epsilon());
+  return 64 * static_cast<double>(Backend::epsilon());
 }
 
 /// With run-time sizes, fixed sizes and the smallest.

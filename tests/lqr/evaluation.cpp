@@ -175,7 +175,7 @@ TEST_CASE("the printed Hessian has the right quadratic form but is another opera
 
 TEMPLATE_TEST_CASE("a scalar plant has the closed forms", "", EigenBackend<double>,
                    (EigenBackend<double, 1, 1>)) {
-  using B = TestType;
+  using Sized = TestType;
   metalqr::Stream stream = test::stream(7);
   for (int sample = 0; sample < 50; ++sample) {
     const double a = stream.uniform(-2, 2);
@@ -185,8 +185,8 @@ TEMPLATE_TEST_CASE("a scalar plant has the closed forms", "", EigenBackend<doubl
     const double s = stream.uniform(0.1, 2);
     const double f = stream.uniform(-0.95, 0.95);
     const double k = (a - f) / b;
-    const metalqr::Task<B> task = test::make_task<B>({{{a}}, {{b}}, {{q}}, {{r}}, {{s}}});
-    const metalqr::Evaluation<B> at(task, test::gain<B>({{k}}));
+    const metalqr::Task<Sized> task = test::make_task<Sized>({{{a}}, {{b}}, {{q}}, {{r}}, {{s}}});
+    const metalqr::Evaluation<Sized> at(task, test::gain<Sized>({{k}}));
     // J = N/D with N = (q + r k^2) s, D = 1 - f^2, f = a - b k.
     const double N = (q + r * k * k) * s;
     const double dN = 2 * r * k * s;
@@ -202,9 +202,9 @@ TEMPLATE_TEST_CASE("a scalar plant has the closed forms", "", EigenBackend<doubl
     CHECK(relative_error(at.Sigma()(0, 0), s / D) < 1e-12);
     CHECK(relative_error(at.gradient()(0, 0), slope, (std::abs(dN) * D + N * std::abs(dD)) / (D * D)) <
           1e-12);
-    CHECK(relative_error(at.hessian(test::gain<B>({{1}}))(0, 0), bend, N / (D * D)) < 1e-11);
-    CHECK(relative_error(at.paper_hessian(test::gain<B>({{1}}))(0, 0), bend, N / (D * D)) < 1e-11);
-    CHECK(relative_error(metalqr::cost(task, test::gain<B>({{k}})), N / D) < 1e-12);
+    CHECK(relative_error(at.hessian(test::gain<Sized>({{1}}))(0, 0), bend, N / (D * D)) < 1e-11);
+    CHECK(relative_error(at.paper_hessian(test::gain<Sized>({{1}}))(0, 0), bend, N / (D * D)) < 1e-11);
+    CHECK(relative_error(metalqr::cost(task, test::gain<Sized>({{k}})), N / D) < 1e-12);
   }
 }
 

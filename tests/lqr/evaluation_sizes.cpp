@@ -18,12 +18,12 @@ TEMPLATE_TEST_CASE("every quantity agrees with the reference values", "", EigenB
 
 TEMPLATE_TEST_CASE("blocks and expressions are accepted as gains", "", EigenBackend<double>,
                    (EigenBackend<double, 4, 2>)) {
-  using B = TestType;
+  using Backend = TestType;
   const ReferenceCase& c = published_start();
-  const metalqr::Task<B> task = test::make_task<B>(c.task);
-  const typename B::Gain K = test::gain<B>(c.K);
-  const typename B::Gain zero = B::zero_like(K);
-  typename B::Matrix large = B::zero_matrix(6, 9);
+  const metalqr::Task<Backend> task = test::make_task<Backend>(c.task);
+  const typename Backend::Gain K = test::gain<Backend>(c.K);
+  const typename Backend::Gain zero = Backend::zero_like(K);
+  typename Backend::Matrix large = Backend::zero_matrix(6, 9);
   for (Index i = 0; i < 2; ++i) {
     for (Index j = 0; j < 4; ++j) large(3 + i, 2 + j) = K(i, j);
   }
@@ -34,6 +34,6 @@ TEMPLATE_TEST_CASE("blocks and expressions are accepted as gains", "", EigenBack
   CHECK(metalqr::spectral_radius(task, 1.0 * K) == metalqr::spectral_radius(task, K));
   const metalqr::Evaluation at(task, large.block(3, 2, 2, 4));
   CHECK(at.cost() == cost);
-  CHECK(B::norm(at.hessian(K - zero) - at.hessian(large.block(3, 2, 2, 4))) == 0);
+  CHECK(Backend::norm(at.hessian(K - zero) - at.hessian(large.block(3, 2, 2, 4))) == 0);
   CHECK(at.hessian_form(2 * K) == 4 * at.hessian_form(K));
 }
