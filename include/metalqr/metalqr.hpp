@@ -114,6 +114,7 @@
 #include <metalqr/synthesis/fir_level.hpp>
 #include <metalqr/synthesis/fir_programme.hpp>
 #include <metalqr/synthesis/golden_section.hpp>
+#include <metalqr/synthesis/learned_problem.hpp>
 #include <metalqr/synthesis/problem.hpp>
 #include <metalqr/synthesis/robust_gain.hpp>
 #include <metalqr/synthesis/robust_options.hpp>
