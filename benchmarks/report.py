@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
-COUNTERS = ("evals_per_s", "gflops", "residual", "bytes_per_task")
+COUNTERS = ("evals_per_s", "gflops", "residual", "bytes_per_task", "to_solver")
 SIZES = ("4x2", "8x3", "12x4", "16x4")
 PLANTS = ("4x2", "8x3", "20x5", "50x10", "100x20")
 STATES = (4, 8, 16, 32, 64, 128, 256, 512)
@@ -231,6 +231,10 @@ def compare(rows, two_cores):
             if rule == "buffered" and "bytes_per_agent" in rows[last]:
                 table.add(last, "bytes an agent", rows[last]["bytes_per_agent"])
     table.faster("bootstrap/2000", "bootstrap/numpy/2000", asked=3)
+    for name in ("sdp/common_lyapunov", "sdp/fir/8", "sdp/fir/16", "sdp/fir/32"):
+        if table.usable(name) and "to_solver" in rows[name]:
+            ratio = rows[name]["to_solver"]
+            table.add(name, "time in CSDP's own `sdp()`", ratio, -1.3, ratio <= 1.3)
     for name, pattern, least in (
         ("cost/lanes/16x4", r"cost/lanes/(\d+)x\d+", 0),
         ("lyapunov/metalqr/512", r"lyapunov/metalqr/(\d+)", 32),

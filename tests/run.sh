@@ -50,4 +50,6 @@ cd "$build_dir"
 # Idle threads that spin slow down the tests that run beside them.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$root/cmake/leaks.txt:print_suppressions=0}
+# So do the threads of a BLAS on matrices this small.
+export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1}
 exec ctest --parallel "$(jobs)" --output-on-failure --no-tests=error --no-label-summary "${length[@]}" "${selection[@]}" "$@" </dev/null

@@ -103,10 +103,12 @@
 #include <metalqr/meta/options.hpp>
 #include <metalqr/meta/state.hpp>
 #include <metalqr/meta/train.hpp>
+#include <metalqr/synthesis/a_priori.hpp>
 #include <metalqr/synthesis/certainty_equivalence.hpp>
 #include <metalqr/synthesis/certificate.hpp>
 #include <metalqr/synthesis/common_lyapunov.hpp>
 #include <metalqr/synthesis/common_lyapunov_programme.hpp>
+#include <metalqr/synthesis/decay.hpp>
 #include <metalqr/synthesis/ellipsoid.hpp>
 #include <metalqr/synthesis/ellipsoid_programme.hpp>
 #include <metalqr/synthesis/fir.hpp>

@@ -1,4 +1,4 @@
-# The consumer's programs, the last of which uses optional components.
+# The consumer's programs, of which two use optional components.
 add_executable(consumer ${CMAKE_CURRENT_LIST_DIR}/main.cpp)
 target_link_libraries(consumer PRIVATE metalqr::metalqr)
 
@@ -7,3 +7,8 @@ target_link_libraries(stragglers PRIVATE metalqr::metalqr)
 
 add_executable(components ${CMAKE_CURRENT_LIST_DIR}/components.cpp)
 target_link_libraries(components PRIVATE metalqr::json metalqr::lanes metalqr::openmp)
+
+if(TARGET metalqr::sdp)
+  add_executable(designs ${CMAKE_CURRENT_LIST_DIR}/designs.cpp)
+  target_link_libraries(designs PRIVATE metalqr::sdp)
+endif()

@@ -2,20 +2,26 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
+#include <string>
 #include <vector>
 
 #include <metalqr/core/eigen.hpp>
+#include <metalqr/identification/data_bound.hpp>
 #include <metalqr/identification/experiment.hpp>
 #include <metalqr/identification/least_squares.hpp>
+#include <metalqr/identification/trajectory_bound.hpp>
 #include <metalqr/systems/plants.hpp>
 
 #include "support.hpp"
 
 using metalqr::identification::collect;
+using metalqr::identification::data_bound;
 using metalqr::identification::Estimate;
 using metalqr::identification::least_squares;
 using metalqr::identification::noise_level;
 using metalqr::identification::Samples;
+using metalqr::identification::trajectory_bound;
 using test::Backend;
 
 namespace {
@@ -67,4 +73,32 @@ TEST_CASE("too little data for a noise level are refused") {
       least_squares(collect(plant(), {.rollouts = 6}, {.seed = 21}), {.samples = Samples::last});
   CHECK(test::message_of<metalqr::DimensionMismatch>([&] { noise_level(exact); }) ==
         "estimate: expected more than 6 transitions for a noise level, got 6");
+}
+
+TEST_CASE("estimates that come from elsewhere are checked by every bound") {
+  const double not_a_number = std::numeric_limits<double>::quiet_NaN();
+  const auto good = least_squares(collect(plant(), {}, {.seed = 21}), {.samples = Samples::last});
+  const auto refused = [&](auto type, const char* member, const auto& spoil) {
+    using Error = decltype(type);
+    auto estimate = good;
+    spoil(estimate);
+    const std::string expected = std::string(member) + ": ";
+    CHECK(test::message_of<Error>([&] { data_bound(estimate); }).find(expected) == 0);
+    estimate.ridge = 1;
+    CHECK(test::message_of<Error>([&] { trajectory_bound(estimate); }).find(expected) == 0);
+  };
+  using metalqr::DimensionMismatch;
+  using metalqr::InvalidOption;
+  using metalqr::NotFinite;
+  refused(DimensionMismatch(""), "estimate.A", [](auto& x) { x.A = Backend::zero_matrix(3, 2); });
+  refused(DimensionMismatch(""), "estimate.B", [](auto& x) { x.B = Backend::zero_matrix(2, 3); });
+  refused(DimensionMismatch(""), "estimate.factor", [](auto& x) { x.factor = Backend::zero_matrix(6, 5); });
+  refused(NotFinite(""), "estimate.A", [&](auto& x) { x.A(1, 2) = not_a_number; });
+  refused(NotFinite(""), "estimate.B", [&](auto& x) { x.B(0, 1) = not_a_number; });
+  refused(NotFinite(""), "estimate.factor", [&](auto& x) { x.factor(2, 3) = not_a_number; });
+  refused(InvalidOption(""), "estimate.residual", [&](auto& x) { x.residual = not_a_number; });
+  refused(InvalidOption(""), "estimate.residual", [](auto& x) { x.residual = -1; });
+  auto estimate = good;
+  estimate.residual = not_a_number;
+  CHECK(test::message_of<InvalidOption>([&] { noise_level(estimate); }).find("estimate.residual: ") == 0);
 }

@@ -70,6 +70,21 @@ TEST_CASE("the number of rollouts for given errors is the least that promises th
   CHECK(rollouts_for(plant(), 1e6, 1e6) == 119);
 }
 
+TEST_CASE("without noise, only what the inputs reach can be seen") {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const metalqr::Task<Backend> task = test::make_task(
+      {{{0.5, 0}, {0.1, 2}}, {{0}, {1}}, test::identity(2), test::identity(1), test::identity(2)});
+  const auto silent = planning_bound(task, {.rollouts = 200, .horizon = 30, .noise = 0});
+  CHECK(silent.excitability == 0);
+  CHECK(silent.epsilon_A == infinity);
+  CHECK(silent.epsilon_B == 0);
+  CHECK(rollouts_for(task, 0.1, 0.1, {.horizon = 30, .noise = 0}) == infinity);
+  CHECK(rollouts_for(task, infinity, 0.1, {.horizon = 30, .noise = 0}) == 119 - 24);
+  // Far too unbalanced for its smallest singular value to be computed, but the noise of one step remains.
+  CHECK(planning_bound(task, {.horizon = 80, .noise = 1e-3}).excitability >= 1e-6);
+  CHECK(planning_bound(plant(), {.rollouts = 200, .noise = 0}).epsilon_A == 0);
+}
+
 TEST_CASE("bad plans are refused by name") {
   const auto refusal = [](const ExperimentOptions& experiment, double delta = 0.05) {
     return test::message_of<InvalidOption>([&] { planning_bound(plant(), experiment, {.delta = delta}); });

@@ -120,5 +120,17 @@ TEST_CASE("bad sizes, ridges and transitions are refused by name") {
   CHECK(finite(bad, u, x) == "x:");
   CHECK(finite(x, bad.tail(1), x) == "u:");
   CHECK(finite(x, u, bad) == "ne");
+  using Steps = metalqr::identification::Rollout<Backend>;
+  const Steps rollout{.states = Backend::zero_matrix(4, 2), .inputs = Backend::zero_matrix(3, 1)};
+  const auto range = [&](const Steps& steps, Index first, Index count) {
+    return test::message_of<metalqr::DimensionMismatch>([&] { rows.add(steps, first, count); });
+  };
+  CHECK(range(rollout, 1, 3) == "first, count: expected transitions among 3, got 3 from 1 on");
+  CHECK(range(rollout, -1, 1).find("first, count: ") == 0);
+  CHECK(range(rollout, 0, -1).find("first, count: ") == 0);
+  CHECK(range({.states = Backend::zero_matrix(4, 1), .inputs = Backend::zero_matrix(3, 1)}, 0, 1) ==
+        "rollout.states: expected shape 4x2, got 4x1");
+  CHECK(range({.states = Backend::zero_matrix(4, 2), .inputs = Backend::zero_matrix(3, 2)}, 0, 1) ==
+        "rollout.inputs: expected shape 3x1, got 3x2");
   CHECK(rows.transitions() == 0);
 }

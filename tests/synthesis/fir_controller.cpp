@@ -157,4 +157,35 @@ TEST_CASE("bad responses are refused") {
   CHECK_THROWS_AS(controller(test::state_vector(Dense{{1}})), DimensionMismatch);
   const DenseTask scalar{Dense{{0.5}}, Dense{{1}}, Dense{{1}}, Dense{{1}}, Dense{{1}}};
   CHECK_THROWS_AS(synthesis::cost(test::make_task(scalar), controller.state_space()), DimensionMismatch);
+  const double not_a_number = std::numeric_limits<double>::quiet_NaN();
+  CHECK(test::message_of<metalqr::NotFinite>([&] {
+          controller(test::state_vector(Dense{{1}, {not_a_number}}));
+        }).find("x: ") == 0);
+  // What a design that failed holds.
+  Controller none;
+  CHECK(none.length() == 0);
+  CHECK(test::message_of<metalqr::InvalidOption>([&] {
+          none(test::state_vector(Dense{{1}}));
+        }).find("controller: ") == 0);
+  CHECK(test::message_of<metalqr::InvalidOption>([&] { none.state_space(); }).find("controller: ") == 0);
+}
+
+TEST_CASE("state spaces that do not fit are refused by the matrix") {
+  const auto task = test::make_task(DenseTask{Dense{{0.5}}, Dense{{1}}, Dense{{1}}, Dense{{1}}, Dense{{1}}});
+  const auto zeros = [](Index rows, Index cols) { return Backend::zero_matrix(rows, cols); };
+  synthesis::ControllerStateSpace<Backend> controller{zeros(2, 2), zeros(2, 1), zeros(1, 2), zeros(1, 1)};
+  CHECK(synthesis::cost(task, controller) == Catch::Approx(1 / 0.75));
+  const auto refused = [&](auto type, const char* name, auto member, const Backend::Matrix& bad) {
+    auto other = controller;
+    other.*member = bad;
+    CHECK(test::message_of<decltype(type)>([&] { synthesis::cost(task, other); }).find(name) == 0);
+  };
+  using StateSpace = synthesis::ControllerStateSpace<Backend>;
+  refused(DimensionMismatch(""), "controller.A: ", &StateSpace::A, zeros(2, 1));
+  refused(DimensionMismatch(""), "controller.B: ", &StateSpace::B, zeros(2, 2));
+  refused(DimensionMismatch(""), "controller.C: ", &StateSpace::C, zeros(1, 1));
+  refused(DimensionMismatch(""), "controller.D: ", &StateSpace::D, zeros(2, 1));
+  const double not_a_number = std::numeric_limits<double>::quiet_NaN();
+  refused(metalqr::NotFinite(""), "controller.A: ", &StateSpace::A, zeros(2, 2).array() + not_a_number);
+  refused(metalqr::NotFinite(""), "controller.D: ", &StateSpace::D, zeros(1, 1).array() + not_a_number);
 }

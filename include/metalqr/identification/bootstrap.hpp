@@ -131,10 +131,7 @@ Bootstrap<typename Backend::Scalar> bootstrap(const Estimate<Backend>& estimate,
   const Index nu = data.nu();
   metalqr::detail::require_shape<Backend>(estimate.A, nx, nx, "estimate.A");
   metalqr::detail::require_shape<Backend>(estimate.B, nx, nu, "estimate.B");
-  metalqr::detail::require_finite<Backend>(estimate.A, "estimate.A");
-  metalqr::detail::require_finite<Backend>(estimate.B, "estimate.B");
-  metalqr::detail::require_shape<Backend>(estimate.factor, nx + nu, nx + nu, "estimate.factor");
-  metalqr::detail::require_finite<Backend>(estimate.factor, "estimate.factor");
+  validate(estimate);
   metalqr::detail::require_shape<Backend>(K, nu, nx, "K");
   metalqr::detail::require_finite<Backend>(K, "K");
   Bootstrap<Scalar> result;

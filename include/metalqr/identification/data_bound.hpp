@@ -46,10 +46,11 @@ inline double data_bound_level(Index nx, Index nu, double delta, double noise = 
 /// Recht, Tu, arXiv 1710.01688, proposition 2.4; for Gaussian noise it follows from the norm of a Gaussian
 /// matrix). About three times the true error.
 /// @throws InvalidOption for bad options, a ridge, or dependent rows with `rigorous`; DimensionMismatch if
-/// there are too few rows to show a noise level that is not given.
+/// there are too few rows to show a noise level that is not given; what `validate(estimate)` throws.
 template <FactoringBackend Backend>
 Confidence<Backend> data_bound(const Estimate<Backend>& estimate, const DataBoundOptions& options = {}) {
   validate(options);
+  validate(estimate);
   if (options.rigorous && !estimate.independent) {
     throw InvalidOption(
         "rigorous: expected an estimate from one transition of each rollout (Samples::last), or rigorous = "

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <metalqr/core/backend.hpp>
+#include <metalqr/core/check.hpp>
 #include <metalqr/core/error.hpp>
 
 namespace metalqr::inline METALQR_ABI::identification {
@@ -45,11 +46,38 @@ struct Estimate {
   }
 };
 
+namespace detail {
+
+inline void require_residual(double residual) {
+  metalqr::detail::require_option(residual >= 0 && std::isfinite(residual), "estimate.residual", residual,
+                                  "a finite number >= 0");
+}
+
+}  // namespace detail
+
+/// Checks an estimate that may come from elsewhere.
+/// @throws DimensionMismatch, NotFinite, InvalidOption, each naming the member.
+template <FactoringBackend Backend>
+void validate(const Estimate<Backend>& estimate) {
+  using metalqr::detail::require_finite;
+  using metalqr::detail::require_shape;
+  const Index nx = estimate.nx();
+  const Index nu = estimate.nu();
+  require_shape<Backend>(estimate.A, nx, nx, "estimate.A");
+  require_shape<Backend>(estimate.B, nx, nu, "estimate.B");
+  require_shape<Backend>(estimate.factor, nx + nu, nx + nu, "estimate.factor");
+  require_finite<Backend>(estimate.A, "estimate.A");
+  require_finite<Backend>(estimate.B, "estimate.B");
+  require_finite<Backend>(estimate.factor, "estimate.factor");
+  detail::require_residual(Backend::to_double(estimate.residual));
+}
+
 /// The standard deviation of the process noise that the residual shows: the root of |Y - Z [A B]'|_F^2 / (n_x
 /// (m - n_x - n_u)) for m transitions, the square of which is unbiased for independent rows and no ridge.
-/// @throws DimensionMismatch unless m > n_x + n_u.
+/// @throws DimensionMismatch unless m > n_x + n_u; InvalidOption for a residual that is not a number >= 0.
 template <FactoringBackend Backend>
 double noise_level(const Estimate<Backend>& estimate) {
+  detail::require_residual(Backend::to_double(estimate.residual));
   const Index freedom = estimate.transitions - estimate.nx() - estimate.nu();
   if (freedom < 1) {
     throw DimensionMismatch("estimate: expected more than " + std::to_string(estimate.nx() + estimate.nu()) +

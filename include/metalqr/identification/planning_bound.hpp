@@ -42,7 +42,7 @@ struct PlanningBound {
 namespace detail {
 
 /// Smallest eigenvalue of sigma_u^2 G G' + sigma_w^2 F F' with G = [A^(h-1) B ... B], F = [A^(h-1) ... I]: of
-/// the covariance of x_h from x_0 = 0.
+/// the covariance of x_h from x_0 = 0. Infinity if the powers of A overflow.
 template <FactoringBackend Backend>
 double excitability(const Task<Backend>& plant, Index steps, double excitation, double noise) {
   using Scalar = typename Backend::Scalar;
@@ -60,8 +60,13 @@ double excitability(const Task<Backend>& plant, Index steps, double excitation, 
     }
     power = Backend::product(power, plant.A());
   }
-  const double smallest = Backend::to_double(Backend::singular_values(stacked).back());
-  return smallest * smallest;
+  if (!Backend::is_finite(stacked)) return std::numeric_limits<double>::infinity();
+  const auto values = Backend::singular_values(stacked);
+  // What is within rounding of zero is not seen, but for the noise of the last step.
+  const double rounding =
+      static_cast<double>(Backend::rows(stacked)) * Backend::to_double(Backend::epsilon() * values.front());
+  const double smallest = Backend::to_double(values.back());
+  return std::max(smallest > rounding ? smallest * smallest : 0, noise * noise);
 }
 
 }  // namespace detail
@@ -102,7 +107,9 @@ PlanningBound planning_bound(const Task<Backend>& plant, const ExperimentOptions
   const double common =
       16 * experiment.noise *
       std::sqrt((n + p + std::max(n, p)) * std::log((sharp ? 18 : 36) / options.delta) / rollouts);
-  bound.epsilon_A = common / std::sqrt(bound.excitability);
+  // Without noise, a state that the inputs do not reach in time is never seen.
+  bound.epsilon_A = bound.excitability > 0 ? common / std::sqrt(bound.excitability)
+                                           : std::numeric_limits<double>::infinity();
   bound.epsilon_B = common / experiment.excitation;
   return bound;
 }
@@ -119,7 +126,8 @@ double rollouts_for(const Task<Backend>& plant, double epsilon_A, double epsilon
   // At any number from which the bound holds, the errors fall as its root.
   experiment.rollouts = Index{1} << 40;
   const PlanningBound bound = planning_bound(plant, experiment, options);
-  const double ratio = std::max(bound.epsilon_A / epsilon_A, bound.epsilon_B / epsilon_B);
+  const auto excess = [](double got, double wanted) { return std::isfinite(wanted) ? got / wanted : 0; };
+  const double ratio = std::max(excess(bound.epsilon_A, epsilon_A), excess(bound.epsilon_B, epsilon_B));
   return std::ceil(std::max(bound.least_rollouts, static_cast<double>(experiment.rollouts) * ratio * ratio));
 }
 

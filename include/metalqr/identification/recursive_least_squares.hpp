@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <type_traits>
 
 #include <metalqr/core/backend.hpp>
@@ -56,8 +57,16 @@ class RecursiveLeastSquares {
 
   /// Adds transitions first ... first + count - 1 of a rollout whose shapes and entries have been checked (as
   /// in a `Dataset`), by blocks.
+  /// @throws DimensionMismatch for a rollout of another plant or transitions that it does not have.
   void add(const Rollout<Backend>& rollout, Index first, Index count) {
     constexpr Index block = 128;
+    const Index steps = Backend::rows(rollout.inputs);
+    metalqr::detail::require_shape<Backend>(rollout.inputs, steps, nu_, "rollout.inputs");
+    metalqr::detail::require_shape<Backend>(rollout.states, steps + 1, nx_, "rollout.states");
+    if (first < 0 || count < 0 || first + count > steps) {
+      throw DimensionMismatch("first, count: expected transitions among " + std::to_string(steps) + ", got " +
+                              std::to_string(count) + " from " + std::to_string(first) + " on");
+    }
     for (Index done = 0; done < count;) {
       const Index size = std::min(block, count - done);
       typename Backend::Matrix stacked = Backend::zero_matrix(width() + size, width());

@@ -43,12 +43,14 @@ inline void validate(const TrajectoryBoundOptions& options) {
 /// (trace). Abbasi-Yadkori, Pal, Szepesvari, "Improved algorithms for linear stochastic bandits", NIPS 2011,
 /// theorem 1, over the directions of the states; Abbasi-Yadkori, Szepesvari, COLT 2011.
 /// @throws InvalidOption for bad options or an estimate without a ridge; DimensionMismatch if there are too
-/// few transitions to show a noise level that is not given.
+/// few transitions to show a noise level that is not given; what `validate(estimate)` throws.
 template <FactoringBackend Backend>
 Confidence<Backend> trajectory_bound(const Estimate<Backend>& estimate,
                                      const TrajectoryBoundOptions& options = {}) {
   validate(options);
-  metalqr::detail::require_option(estimate.ridge > 0, "estimate.ridge", estimate.ridge, "a positive number");
+  validate(estimate);
+  metalqr::detail::require_option(estimate.ridge > 0 && std::isfinite(estimate.ridge), "estimate.ridge",
+                                  estimate.ridge, "a positive number");
   const double n = static_cast<double>(estimate.nx());
   const double count = static_cast<double>(estimate.nx() + estimate.nu());
   const double growth = 0.5 * (estimate.log_determinant() - count * std::log(estimate.ridge));

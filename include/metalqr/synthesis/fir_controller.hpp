@@ -77,9 +77,12 @@ class FirController {
   const std::vector<Gain>& input_response() const { return input_response_; }
 
   /// The input u_t for the state x_t, in turn for t = 0, 1, ...
-  /// @throws DimensionMismatch.
+  /// @throws DimensionMismatch; NotFinite, after which x may be given again; InvalidOption if there is no
+  /// controller.
   ControlVector operator()(const StateVector& x) {
+    require_responses();
     metalqr::detail::require_shape<Backend>(x, Backend::rows(state_response_.front()), 1, "x");
+    metalqr::detail::require_finite<Backend>(x, "x");
     StateVector newest = x;
     for (std::size_t k = 1; k < state_response_.size() && k <= past_.size(); ++k) {
       newest -= StateVector(Backend::product(state_response_[k], past_[k - 1]));
@@ -96,7 +99,9 @@ class FirController {
   void reset() { past_.clear(); }
 
   /// With the states xi_t = (d_{t-1}, ..., d_{t-L+1}); r = n_x (L - 1).
+  /// @throws InvalidOption if there is no controller.
   ControllerStateSpace<Backend> state_space() const {
+    require_responses();
     const Index n = Backend::rows(state_response_.front());
     const Index p = Backend::rows(input_response_.front());
     const Index r = n * (length() - 1);
@@ -122,20 +127,35 @@ class FirController {
   }
 
  private:
+  void require_responses() const {
+    if (state_response_.empty()) {
+      throw InvalidOption("controller: expected responses, got none, as of a design that failed");
+    }
+  }
+
   std::vector<StateMatrix> state_response_;
   std::vector<Gain> input_response_;
   std::vector<StateVector> past_;  // d_{t-1}, d_{t-2}, ...
 };
 
 /// The matrix of plant and controller together, on (x, xi): [A + B D_K, B C_K; B_K, A_K].
-/// @throws DimensionMismatch.
+/// @throws DimensionMismatch, NotFinite for a bad controller.
 template <MatrixBackend Backend>
 typename Backend::Matrix closed_loop(const Task<Backend>& task,
                                      const ControllerStateSpace<Backend>& controller) {
   const Index n = task.nx();
   const Index p = task.nu();
   const Index r = Backend::rows(controller.A);
-  metalqr::detail::require_shape<Backend>(controller.D, p, n, "controller");
+  metalqr::detail::require_shape<Backend>(controller.D, p, n, "controller.D");
+  metalqr::detail::require_finite<Backend>(controller.D, "controller.D");
+  if (r > 0) {
+    metalqr::detail::require_shape<Backend>(controller.A, r, r, "controller.A");
+    metalqr::detail::require_shape<Backend>(controller.B, r, n, "controller.B");
+    metalqr::detail::require_shape<Backend>(controller.C, p, r, "controller.C");
+    metalqr::detail::require_finite<Backend>(controller.A, "controller.A");
+    metalqr::detail::require_finite<Backend>(controller.B, "controller.B");
+    metalqr::detail::require_finite<Backend>(controller.C, "controller.C");
+  }
   typename Backend::Matrix F = Backend::zero_matrix(n + r, n + r);
   for (Index i = 0; i < n; ++i) {
     for (Index j = 0; j < n + r; ++j) {
@@ -154,7 +174,7 @@ typename Backend::Matrix closed_loop(const Task<Backend>& task,
 
 /// The long-run average cost of a controller on a plant whose noise has the covariance Sigma0, or infinity
 /// where stability of the closed loop is not proved. O(((n_x + r))^3 log) by doubling.
-/// @throws DimensionMismatch.
+/// @throws DimensionMismatch, NotFinite for a bad controller.
 template <MatrixBackend Backend>
 double cost(const Task<Backend>& task, const ControllerStateSpace<Backend>& controller) {
   using Matrix = typename Backend::Matrix;

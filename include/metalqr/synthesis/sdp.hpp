@@ -107,8 +107,8 @@ inline void require_entries(const std::vector<SdpEntry>& entries, const std::vec
     const SdpEntry& entry = entries[k];
     const auto where = [&] { return name + "[" + std::to_string(k) + "]"; };
     const auto place = [&] {
-      return "(" + std::to_string(entry.row) + ", " + std::to_string(entry.column) + ") of block " +
-             std::to_string(entry.block);
+      return std::string("(") + std::to_string(entry.row) + ", " + std::to_string(entry.column) +
+             ") of block " + std::to_string(entry.block);
     };
     if (entry.block < 0 || entry.block >= static_cast<Index>(blocks.size())) {
       throw DimensionMismatch(where() + ": expected one of " + std::to_string(blocks.size()) +
