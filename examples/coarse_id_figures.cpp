@@ -62,7 +62,7 @@ int main(int argc, char** argv) {
       "Draws the numerical example of arXiv 1710.01688 (Coarse-ID control): errors of the estimate of a "
       "plant\n"
       "with their bootstrap and bounds, and stability and cost of the controllers made of them, against the\n"
-      "number of rollouts. The published form: --trials 100 --fir-trials 100 --length 32.");
+      "number of rollouts. The published form: --trials 100 --fir-trials 100.");
   auto& options = program.options();
   const auto add = [&options](const char* name, Index& value, Index low, const char* text) {
     options.add_option(name, value, text)->capture_default_str()->check(CLI::Range(low, Index{1000000}));
@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
   add("--trials", settings.trials, 1, "Data sets for each N with bootstrap and robust designs");
   add("--plain-trials", settings.plain_trials, 1, "Data sets for each N with neither");
   add("--fir-trials", settings.fir_trials, 1, "Data sets for each N with finite responses, at most --trials");
-  add("--length", settings.length, 1, "Coefficients of the finite responses; 32 in the paper");
+  add("--length", settings.length, 1, "Coefficients of the finite responses");
   add("--bootstrap", settings.bootstrap, 1, "Trials of each bootstrap");
   add("--horizon", settings.horizon, 2, "Steps of each rollout");
   options

@@ -147,20 +147,22 @@ inline Picture identification_picture(const Settings& settings) {
   return {.name = "identification",
           .width = 1300,
           .height = 560,
-          .script = R"(set multiplot layout 1,2 margins 0.06,0.985,0.12,0.91 spacing 0.05,0
+          .script =
+              R"(set multiplot layout 1,2 margins 0.06,0.985,0.12,0.91 spacing 0.05,0
 set logscale xy
 set xlabel 'number of rollouts N, of )" +
-                    std::to_string(settings.horizon) + R"( steps each'
-set xrange [4.5:)" + std::to_string(2 * settings.rollouts.back()) +
-                    R"(]
+              std::to_string(settings.horizon) + R"( steps each'
+set xrange [4.5:)" +
+              std::to_string(2 * settings.rollouts.back()) +
+              R"(]
 set xtics (5, 10, 20, 40, 60, 100, 200, 400, 1000)
-set yrange [0.02:40]
-set key top right
+set yrange [0.02:100]
+set key top right samplen 4
 set ylabel 'error or bound in spectral norm (medians)'
 set title 'Error of the estimated A, and what can be said of it'
 )" + error_curves("A") +
-                    "unset ylabel\nset title 'Error of the estimated B, and what can be said of it'\n" +
-                    error_curves("B") + "unset multiplot\n"};
+              "unset ylabel\nunset key\nset title 'Error of the estimated B, and what can be said of it'\n" +
+              error_curves("B") + "unset multiplot\n"};
 }
 
 }  // namespace detail

@@ -41,8 +41,8 @@ struct Settings {
   Index horizon = 6;                                         ///< T
   Index trials = 60;          ///< data sets for each N, for the bootstrap and the robust designs
   Index plain_trials = 2000;  ///< data sets for each N, for what needs neither
-  Index fir_trials = 12;      ///< data sets for each N, for the finite responses
-  Index length = 16;          ///< L, coefficients of the finite responses
+  Index fir_trials = 6;       ///< data sets for each N, for the finite responses
+  Index length = 32;          ///< L, coefficients of the finite responses
   Index bootstrap = 2000;     ///< M
   double delta = 0.05;        ///< probability that a bound fails
   std::uint64_t seed = 0;
