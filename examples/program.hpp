@@ -30,6 +30,7 @@ inline std::string kind_of(const metalqr::Error& error) {
   if (dynamic_cast<const metalqr::NotPositiveDefinite*>(&error) != nullptr) return "NotPositiveDefinite";
   if (dynamic_cast<const metalqr::NotStabilizing*>(&error) != nullptr) return "NotStabilizing";
   if (dynamic_cast<const metalqr::NotStabilizable*>(&error) != nullptr) return "NotStabilizable";
+  if (dynamic_cast<const metalqr::RankDeficient*>(&error) != nullptr) return "RankDeficient";
   if (dynamic_cast<const metalqr::NoConvergence*>(&error) != nullptr) return "NoConvergence";
   if (dynamic_cast<const metalqr::InvalidOption*>(&error) != nullptr) return "InvalidOption";
   if (dynamic_cast<const metalqr::ParseError*>(&error) != nullptr) return "ParseError";

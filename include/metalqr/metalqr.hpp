@@ -81,6 +81,7 @@
 #include <metalqr/io/atomic_file.hpp>
 #include <metalqr/io/csv.hpp>
 #include <metalqr/io/text_file.hpp>
+#include <metalqr/io/trajectories.hpp>
 #include <metalqr/lqr/batch.hpp>
 #include <metalqr/lqr/cost_and_gradient.hpp>
 #include <metalqr/lqr/cross_term.hpp>

@@ -80,6 +80,14 @@ TEST_CASE("blanks, empty lines, plus signs and Windows line ends are read; so is
   CHECK_THROWS_WITH(static_cast<void>(table.column("z")), "name: expected a column of the table, got 'z'");
 }
 
+TEST_CASE("quotes around cells and a byte order mark, as spreadsheets write them, are read") {
+  const Table table = metalqr::io::parse_csv("\xef\xbb\xbf\"x\" , \"y, z\",\" w \"\n\"1\",2, \"-3\" \n \t\n");
+  CHECK(table.columns == std::vector<std::string>{"x", "y, z", "w"});
+  CHECK(table.rows == std::vector<std::vector<double>>{{1, 2, -3}});
+  CHECK(reason("x,y\n\"1,2\n") == "t.csv: line 2: expected 2 cells, got 1");
+  CHECK(reason("x\n\"1\n") == "t.csv: line 2, column x: expected a number, got '\"1'");
+}
+
 TEST_CASE("text that is no table is refused with line and column") {
   CHECK(reason("") == "t.csv: expected a line with the names of the columns, got none");
   CHECK(reason("# only a comment\n") == "t.csv: expected a line with the names of the columns, got none");

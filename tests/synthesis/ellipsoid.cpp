@@ -208,3 +208,34 @@ TEST_CASE("bad ellipsoids are refused by name") {
   lost.B = 0.0L * lost.B;
   CHECK_THROWS_AS(synthesis::ellipsoid(ball(lost, 0.1), Csdp()), metalqr::NotStabilizable);
 }
+
+TEST_CASE("for radii the share of the ellipsoid is that of the least bound") {
+  const UncertainSystem& system = test::uncertain_system("dint2");
+  const auto radii = test::robust_problem(system, 0.02, 0.005);
+  const Result best = synthesis::ellipsoid(radii, Csdp());
+  REQUIRE(best.status == SynthesisStatus::solved);
+  CHECK(best.solves > 10);
+  double least = infinity;
+  for (int k = 1; k < 40; ++k) {
+    const Result found = synthesis::ellipsoid(radii, Csdp(), k / 40.0);
+    CHECK(found.alpha == k / 40.0);
+    if (found.status == SynthesisStatus::solved) least = std::min(least, found.cost_bound);
+  }
+  CHECK(best.cost_bound <= least * (1 + 1e-6));
+  CHECK(best.cost_bound > least * 0.99);
+  const Result half = synthesis::ellipsoid(radii, Csdp(), 0.5);
+  CHECK(half.cost_bound ==
+        Catch::Approx(synthesis::ellipsoid(synthesis::ellipsoid_around(radii, 0.5), Csdp()).cost_bound));
+
+  // Where no share has a design, the least level is the least of all shares.
+  const auto large = test::robust_problem(system, 0.5, 0.2);
+  const Result none = synthesis::ellipsoid(large, Csdp());
+  CHECK(none.status == SynthesisStatus::infeasible);
+  double level = infinity;
+  for (int k = 1; k < 40; ++k)
+    level = std::min(level, synthesis::ellipsoid(large, Csdp(), k / 40.0).gamma_min);
+  CHECK(none.gamma_min <= level * (1 + 1e-5));
+  CHECK(none.gamma_min > level * 0.99);
+  CHECK_THROWS_AS(synthesis::ellipsoid(test::robust_problem(system, 0, 0.2), Csdp()), metalqr::InvalidOption);
+  CHECK_THROWS_AS(synthesis::ellipsoid(radii, Csdp(), 1.0), metalqr::InvalidOption);
+}

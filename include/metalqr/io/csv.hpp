@@ -5,6 +5,7 @@
 
 #include <charconv>
 #include <cstddef>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -80,17 +81,28 @@ inline std::string to_csv(const Table& table) {
 
 namespace detail {
 
+/// The cell without blanks around it, nor quotes around the rest.
+inline std::string_view trimmed_cell(std::string_view cell) {
+  const std::size_t first = cell.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  cell = cell.substr(first, cell.find_last_not_of(" \t") + 1 - first);
+  if (cell.size() < 2 || cell.front() != '"' || cell.back() != '"') return cell;
+  return trimmed_cell(cell.substr(1, cell.size() - 2));
+}
+
+/// The cells of a line; a comma between quotes separates nothing.
 inline std::vector<std::string_view> split_csv_line(std::string_view line) {
   std::vector<std::string_view> cells;
-  for (;;) {
-    const std::size_t comma = line.find(',');
-    std::string_view cell = line.substr(0, comma);
-    while (!cell.empty() && (cell.front() == ' ' || cell.front() == '\t')) cell.remove_prefix(1);
-    while (!cell.empty() && (cell.back() == ' ' || cell.back() == '\t')) cell.remove_suffix(1);
-    cells.push_back(cell);
-    if (comma == std::string_view::npos) return cells;
-    line.remove_prefix(comma + 1);
+  std::size_t begin = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '"') quoted = !quoted;
+    if (line[i] != ',' || quoted) continue;
+    cells.push_back(trimmed_cell(line.substr(begin, i - begin)));
+    begin = i + 1;
   }
+  cells.push_back(trimmed_cell(line.substr(begin)));
+  return cells;
 }
 
 /// The number in a cell; false if it is none. A magnitude beyond the largest double is none either.
@@ -103,26 +115,30 @@ inline bool read_cell(std::string_view cell, double& value) {
 
 }  // namespace detail
 
-/// Reads a table from text; blanks around cells, empty lines and Windows line ends are fine, comments stand
-/// above the names. `source` names the text in messages.
-/// @throws ParseError naming source, line and column: no names, a row of another length, a cell that is no
-/// number.
-inline Table parse_csv(std::string_view text, const std::string& source = "text") {
+namespace detail {
+
+/// What an empty cell is.
+enum class EmptyCell { error, nan };
+
+/// `parse_csv`, which appends the line of each row, from 1, to `lines`.
+inline Table parse_csv(std::string_view text, const std::string& source, EmptyCell empty,
+                       std::vector<std::size_t>& lines) {
   Table table;
   std::size_t number = 0;
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);  // the mark of UTF-8 that spreadsheets write
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
     std::string_view line = text.substr(0, end);
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
     ++number;
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    if (line.empty()) continue;
+    if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
     if (table.columns.empty() && line.front() == '#') {
       line.remove_prefix(line.starts_with("# ") ? 2 : 1);
       table.comments.emplace_back(line);
       continue;
     }
-    const auto cells = detail::split_csv_line(line);
+    const auto cells = split_csv_line(line);
     if (table.columns.empty()) {
       table.columns.assign(cells.begin(), cells.end());
       continue;
@@ -134,16 +150,30 @@ inline Table parse_csv(std::string_view text, const std::string& source = "text"
     }
     std::vector<double> row(cells.size());
     for (std::size_t i = 0; i < cells.size(); ++i) {
-      if (!detail::read_cell(cells[i], row[i])) {
+      if (cells[i].empty() && empty == EmptyCell::nan) {
+        row[i] = std::numeric_limits<double>::quiet_NaN();
+      } else if (!read_cell(cells[i], row[i])) {
         throw ParseError(where + ", column " + table.columns[i] + ": expected a number, got '" +
                          std::string(cells[i]) + "'");
       }
     }
     table.rows.push_back(std::move(row));
+    lines.push_back(number);
   }
   if (table.columns.empty())
     throw ParseError(source + ": expected a line with the names of the columns, got none");
   return table;
+}
+
+}  // namespace detail
+
+/// Reads a table from text; blanks and quotes around cells, empty lines and Windows line ends are fine,
+/// comments stand above the names. `source` names the text in messages.
+/// @throws ParseError naming source, line and column: no names, a row of another length, a cell that is no
+/// number.
+inline Table parse_csv(std::string_view text, const std::string& source = "text") {
+  std::vector<std::size_t> lines;
+  return detail::parse_csv(text, source, detail::EmptyCell::error, lines);
 }
 
 /// Reads a table from a file.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
@@ -15,8 +16,10 @@
 #include <metalqr/lqr/evaluation.hpp>
 #include <metalqr/lqr/optimal_gain.hpp>
 #include <metalqr/synthesis/ellipsoid_programme.hpp>
+#include <metalqr/synthesis/golden_section.hpp>
 #include <metalqr/synthesis/problem.hpp>
 #include <metalqr/synthesis/robust_gain.hpp>
+#include <metalqr/synthesis/robust_options.hpp>
 #include <metalqr/synthesis/sdp.hpp>
 
 namespace metalqr::inline METALQR_ABI::synthesis {
@@ -153,6 +156,46 @@ RobustGain<Backend> ellipsoid(const EllipsoidProblem<Backend>& problem, const So
     result.gain = K;
   }
   return result;
+}
+
+namespace detail {
+
+/// Whether x is the better design, or the one that is closer to being one.
+template <class Design>
+bool is_better(const Design& x, const Design& y) {
+  if (x.status != y.status) return x.status < y.status;
+  return x.status == SynthesisStatus::solved ? x.cost_bound < y.cost_bound : x.gamma_min < y.gamma_min;
+}
+
+}  // namespace detail
+
+/// A static gain for every plant of a problem with radii, by an ellipsoid that contains them all
+/// (`ellipsoid_around`).
+/// @param alpha the share of epsilon_A in it, in (0, 1), or `optimised`: that of the least bound, by golden
+/// section with about thirty programmes, within 1 % of alpha and of 1 - alpha. The bound has one valley,
+/// since the inequalities are affine in the multipliers of both parts together.
+/// @throws InvalidOption unless both radii are positive and 0 < alpha < 1; see the form for an ellipsoid.
+template <DecomposingBackend Backend, SdpSolver Solver>
+RobustGain<Backend> ellipsoid(const RobustProblem<Backend>& problem, const Solver& solver,
+                              const std::optional<double>& alpha = optimised) {
+  const auto design = [&](double share) {
+    RobustGain<Backend> result = ellipsoid(ellipsoid_around(problem, share), solver);
+    result.alpha = share;
+    return result;
+  };
+  if (alpha) return design(*alpha);
+  int solves = 0;
+  RobustGain<Backend> best = detail::golden_section(
+                                 1e-3, 1 - 1e-3, 1e-2,
+                                 [&](double share) {
+                                   RobustGain<Backend> result = design(share);
+                                   solves += result.solves;
+                                   return result;
+                                 },
+                                 detail::is_better<RobustGain<Backend>>)
+                                 .value;
+  best.solves = solves;
+  return best;
 }
 
 }  // namespace metalqr::inline METALQR_ABI::synthesis
