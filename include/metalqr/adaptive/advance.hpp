@@ -81,7 +81,7 @@ template <FactoringBackend Backend, class T>
 std::optional<Controller<Backend>> designed(const Task<Backend>& plant, State<Backend>& state,
                                             const T& strategy, const Options<Backend>& options) {
   state.epsilon_A = state.epsilon_B = std::numeric_limits<double>::infinity();
-  // What may be wrong with an estimate, or with a plant drawn near it.
+  // There may be no estimate, or none that can be controlled; the same holds for a plant drawn near it.
   try {
     const identification::Estimate<Backend> estimate = state.data.estimate();
     const Task<Backend> task(estimate.A, estimate.B, plant.Q(), plant.R(), plant.Sigma0());
@@ -161,9 +161,9 @@ State<Backend> start(const Task<Backend>& plant, const std::type_identity_t<type
 /// the run ends there, its regret infinite. A step costs O((2 n_x + n_u)^2) besides the designs.
 /// @param plant the true one; strategies see it through its data alone, but for Q, R, Sigma0 and, without
 /// `options.bound`, the true errors.
-/// @throws DimensionMismatch, NotFinite for a state that does not fit the plant; DimensionMismatch for a
-/// strategy's controller that does not; InvalidOption; what the strategy and `options.bound` throw, but for
-/// the errors that a `Strategy` may throw.
+/// @throws DimensionMismatch, NotFinite for a state that does not fit the plant, or a controller of the
+/// strategy that does not; InvalidOption; what the strategy and `options.bound` throw, but for the errors
+/// that a `Strategy` may throw.
 template <FactoringBackend Backend, Strategy<Backend> T, class Observer = NoObserver>
 RunResult advance(const Task<Backend>& plant, State<Backend>& state, const T& strategy,
                   const std::type_identity_t<Options<Backend>>& options, Index steps,

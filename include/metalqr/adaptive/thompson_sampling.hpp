@@ -12,9 +12,10 @@
 
 namespace metalqr::inline METALQR_ABI::adaptive {
 
-/// The optimal gain of a plant drawn uniformly from the confidence ellipsoid (Abeille, Lazaric, "Improved
-/// regret bounds for Thompson sampling in linear quadratic control problems", ICML 2018, and the comparison
-/// of Dean et al., NeurIPS 2018). Explores by itself: goes with `determinant_epochs`.
+/// The optimal gain of a plant drawn uniformly from the confidence ellipsoid, as in the comparison of Dean,
+/// Mania, Matni, Recht, Tu, NeurIPS 2018 (analysed, with other draws, by Abeille, Lazaric, "Improved regret
+/// bounds for Thompson sampling in linear quadratic control problems", ICML 2018). Explores by itself: goes
+/// with `determinant_epochs`.
 struct ThompsonSampling {
   /// The gain of the plant drawn; nothing if the ellipsoid has no finite level.
   /// @throws NotStabilizable, NoConvergence; DimensionMismatch for a bad ellipsoid.
