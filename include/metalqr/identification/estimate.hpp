@@ -14,6 +14,19 @@
 
 namespace metalqr::inline METALQR_ABI::identification {
 
+namespace detail {
+
+/// log det(R'R) of the leading `count` rows and columns of an upper triangular R.
+template <MatrixBackend Backend>
+double log_determinant(const typename Backend::Matrix& R, Index count) {
+  using std::log;
+  typename Backend::Scalar sum(0);
+  for (Index i = 0; i < count; ++i) sum += log(R(i, i));
+  return 2 * Backend::to_double(sum);
+}
+
+}  // namespace detail
+
 /// A least-squares estimate of x+ = A x + B u + w. With the regressors z = (x, u) in the rows of Z and the
 /// x+ in those of Y, it minimises |Y - Z [A B]'|_F^2 + ridge |[A B]|_F^2.
 template <FactoringBackend Backend>
@@ -38,12 +51,7 @@ struct Estimate {
     return Backend::to_double(values.front() / values.back());
   }
   /// log det(Z'Z + ridge I).
-  double log_determinant() const {
-    using std::log;
-    typename Backend::Scalar sum(0);
-    for (Index i = 0; i < Backend::rows(factor); ++i) sum += log(factor(i, i));
-    return 2 * Backend::to_double(sum);
-  }
+  double log_determinant() const { return detail::log_determinant<Backend>(factor, Backend::rows(factor)); }
 };
 
 namespace detail {

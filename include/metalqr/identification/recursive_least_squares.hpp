@@ -91,6 +91,8 @@ class RecursiveLeastSquares {
   Index nu() const noexcept { return nu_; }
   /// Transitions added so far.
   Index transitions() const noexcept { return transitions_; }
+  /// log det(Z'Z + ridge I) of the regressors (x, u) so far; -infinity if it is singular.
+  double log_determinant() const { return detail::log_determinant<Backend>(factor_, nx_ + nu_); }
 
   /// The estimate from all transitions so far. O((n_x + n_u)^3).
   /// @throws RankDeficient.
