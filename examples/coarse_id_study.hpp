@@ -39,12 +39,14 @@ struct Settings {
   std::vector<Index> rollouts{5, 10, 20, 40, 60, 100, 200};  ///< N of the identification
   std::vector<Index> design_rollouts{10, 20, 40, 60, 100};   ///< N of the robust designs
   Index horizon = 6;                                         ///< T
-  Index trials = 60;          ///< data sets for each N, for the bootstrap and the robust designs
-  Index plain_trials = 2000;  ///< data sets for each N, for what needs neither
-  Index fir_trials = 6;       ///< data sets for each N, for the finite responses
-  Index length = 32;          ///< L, coefficients of the finite responses
-  Index bootstrap = 2000;     ///< M
-  double delta = 0.05;        ///< probability that a bound fails
+  Index trials = 60;            ///< data sets for each N, for the bootstrap and the robust designs
+  Index plain_trials = 2000;    ///< data sets for each N, for what needs neither
+  Index fir_trials = 6;         ///< data sets for each N, for the finite responses
+  Index length = 32;            ///< L, coefficients of the finite responses
+  Index bootstrap = 2000;       ///< M
+  Index adaptive_trials = 100;  ///< runs of each adaptive strategy
+  Index steps = 500;            ///< of each of these runs
+  double delta = 0.05;          ///< probability that a bound fails
   std::uint64_t seed = 0;
   int threads = 0;
 };
