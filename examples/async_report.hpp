@@ -158,17 +158,12 @@ inline metalqr::io::Table tolerance_table(const Curves& curves, const std::vecto
   return table;
 }
 
-/// A number for JSON; null where it is infinite.
-inline Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
 /// What the last line says of a curve.
 inline Json summary(const Curve& curve) {
   const double gap = curve.spread([](const Track& track) { return track.gaps.back(); }).median;
-  return {{"clock", number(curve.clock_to(reached_gap).median)},
-          {"updates", number(curve.updates_to(reached_gap).median)},
-          {"last_gap", number(gap)},
+  return {{"clock", number_or_null(curve.clock_to(reached_gap).median)},
+          {"updates", number_or_null(curve.updates_to(reached_gap).median)},
+          {"last_gap", number_or_null(gap)},
           {"staleness", curve.spread([](const Track& track) { return track.staleness; }).median},
           {"reports", curve.spread([](const Track& track) { return track.reports; }).median},
           {"lost", curve.lost()}};

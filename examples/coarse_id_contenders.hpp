@@ -29,6 +29,7 @@ struct Outcome {
   bool found = false;               ///< whether there is one
   double suboptimality = infinity;  ///< J/J* - 1 on the true plant; infinite where it does not stabilise that
   double promise = infinity;        ///< the same of the bound that is certified
+  double level = std::nan("");      ///< gamma, asked for or found; NaN where the way has none
 };
 
 /// A way to a controller.
@@ -65,13 +66,13 @@ inline synthesis::RobustProblem<Backend> problem_of(const Plant& plant, const Sa
 inline Outcome outcome_of(const Plant& plant, const synthesis::RobustGain<Backend>& design) {
   if (design.status != synthesis::SynthesisStatus::solved) return {};
   return {true, plant.suboptimality(design.gain),
-          std::min(design.cost_bound, design.certified_cost) / plant.optimal_cost - 1};
+          std::min(design.cost_bound, design.certified_cost) / plant.optimal_cost - 1, design.gamma};
 }
 
 inline Outcome outcome_of(const Plant& plant, const synthesis::FirDesign<Backend>& design) {
   if (design.status != synthesis::SynthesisStatus::solved) return {};
   return {true, synthesis::cost(plant.task, design.controller.state_space()) / plant.optimal_cost - 1,
-          std::min(design.cost_bound, design.certified_cost) / plant.optimal_cost - 1};
+          std::min(design.cost_bound, design.certified_cost) / plant.optimal_cost - 1, design.gamma};
 }
 
 /// The ellipsoid that the regressors draw, just large enough for the true plant, or by the data-dependent
@@ -87,7 +88,9 @@ inline Outcome ellipsoid_outcome(const Plant& plant, const Settings& settings, c
   const synthesis::EllipsoidProblem<Backend> problem{
       {sample.estimate.A, sample.estimate.B, plant.task.Q(), plant.task.R()},
       Backend::Matrix(squares / level)};
-  return outcome_of(plant, synthesis::ellipsoid(problem, synthesis::Csdp()));
+  Outcome outcome = outcome_of(plant, synthesis::ellipsoid(problem, synthesis::Csdp()));
+  outcome.level = std::nan("");
+  return outcome;
 }
 
 }  // namespace detail
@@ -108,7 +111,7 @@ inline std::vector<Contender> contenders(const Plant& plant, const Settings& set
                        return infinity;
                      }
                    };
-                   return Outcome{true, value, bound()};
+                   return Outcome{.found = true, .suboptimality = value, .promise = bound()};
                  }});
   // A share of an estimate that no gain stabilises is no design, as one that is too uncertain.
   const auto guarded = [](const auto& design) {

@@ -27,12 +27,15 @@ inline std::string colour_of(const std::string& name) {
   return "c_green";
 }
 
-/// Lines that lie on each other are of different widths.
-inline const char* width_of(const std::string& name) {
-  return name.starts_with("lyapunov_best") || name.starts_with("nominal") ? "2"
-         : name.starts_with("lyapunov")                                   ? "5"
-         : name.starts_with("fir")                                        ? "3"
-                                                                          : "1.5";
+/// Width and dashes; lines that lie on each other are of different widths.
+inline std::string stroke_of(const std::string& name) {
+  const double width = name.starts_with("lyapunov_best") || name.starts_with("nominal") ? 2
+                       : name.starts_with("lyapunov")                                   ? 4.5
+                       : name.starts_with("fir")                                        ? 3
+                                                                                        : 1.5;
+  const std::string stroke = print(" lw %g", width);
+  return name.ends_with("_data") ? stroke + print(" dt (%g, %g) pt 6", 20 / width, 10 / width)
+                                 : stroke + " pt 7";
 }
 
 /// A line for each contender whose name is in `names`; without `titles` none in the key.
@@ -42,8 +45,7 @@ inline std::string design_curves(const std::vector<Contender>& all, const std::v
   for (const Contender& one : all) {
     if (std::find(names.begin(), names.end(), one.name) == names.end()) continue;
     text += (text.empty() ? "plot " : ", \\\n     ") + std::string("'designs.csv' using 'N':'") + one.name +
-            column + "' with linespoints ps 0.8 lw " + width_of(one.name) + " lc rgb " + colour_of(one.name) +
-            (one.name.ends_with("_data") ? " dt 2 pt 6" : " pt 7") +
+            column + "' with linespoints ps 0.8" + stroke_of(one.name) + " lc rgb " + colour_of(one.name) +
             (titles ? " title '" + one.label + "'" : std::string(" notitle"));
   }
   return text;
@@ -70,7 +72,7 @@ inline Picture designs_picture(const std::vector<Contender>& all) {
           .width = 1400,
           .height = 960,
           .script =
-              R"(set multiplot layout 2,2 margins 0.06,0.985,0.065,0.955 spacing 0.06,0.115
+              R"(set multiplot layout 2,2 margins 0.06,0.985,0.065,0.955 spacing 0.075,0.115
 set key samplen 4
 set logscale x
 set xlabel 'number of rollouts N'
@@ -87,15 +89,17 @@ set logscale y
 set ylabel 'J/J* - 1 (median)' offset 1
 set yrange [0.1:100]
 unset key
-set title 'Its cost on the true plant above the optimum, where it stabilises (level 0.999)'
+set title 'Its cost on the true plant, where it stabilises (level 0.999)'
 )" + design_curves(all, main, "_cost", false) +
               R"(
-set key top right
+set yrange [0.05:50]
+set key bottom left Left reverse
 set title 'The level 0.999 costs less on the true plant than that of the least bound'
 )" + design_curves(all, levels, "_cost", true) +
               R"(
-set yrange [0.1:1000]
-set title 'What the least bounds promise of every plant that is left, and what comes of it'
+set yrange [1:30000]
+set key top right noreverse Right
+set title 'What the least bounds promise, and what the true plant costs'
 )" + promise_curves() +
               "\nunset multiplot\n"};
 }
@@ -127,16 +131,17 @@ inline Study design_study(const Plant& plant, const Settings& settings) {
                        std::to_string(std::min(settings.fir_trials, settings.trials)) +
                        " for finite responses of length " + std::to_string(settings.length) + ")",
                    "found: share of the data sets with a controller; stable: that stabilises the true plant; "
-                   "cost: median of J/J* - 1 there; promise: median of the certified bound of that"},
+                   "cost: median of J/J* - 1 there; promise: median of the certified bound of that; level: "
+                   "median of gamma"},
       .columns = {"N"}};
   for (const Contender& one : all) {
-    for (const char* part : {"_found", "_stable", "_cost", "_cost_low", "_cost_high", "_promise"})
+    for (const char* part : {"_found", "_stable", "_cost", "_cost_low", "_cost_high", "_promise", "_level"})
       table.columns.push_back(one.name + part);
   }
   study.report =
       "\nControllers: found and stable: shares of the data sets; J/J* - 1 on the true plant where it is "
       "stable, "
-      "medians\n(10 % - 90 %); promise: median of the certified bound of that\n";
+      "medians\n(10 % - 90 %); promise: median of the certified bound of that; level: median of gamma\n";
   for (std::size_t n = 0; n < settings.design_rollouts.size(); ++n) {
     const Index rollouts = settings.design_rollouts[n];
     table.rows.push_back({static_cast<double>(rollouts)});
@@ -151,15 +156,23 @@ inline Study design_study(const Plant& plant, const Settings& settings) {
       const Spread cost = costs.empty() ? Spread{nan, nan, nan} : spread(costs);
       const double stable = finite_share(one.values(n, &Outcome::suboptimality));
       const double promise = median_of_finite(one.values(n, &Outcome::promise));
-      const std::vector<double> row{one.found(n), stable, cost.median, cost.low, cost.high, promise};
+      const std::vector<double> row{one.found(n),
+                                    stable,
+                                    cost.median,
+                                    cost.low,
+                                    cost.high,
+                                    promise,
+                                    median_of_finite(one.values(n, &Outcome::level))};
       table.rows.back().insert(table.rows.back().end(), row.begin(), row.end());
       summary[one.name] = {{"trials", one.trials},
                            {"found", row[0]},
                            {"stable", row[1]},
-                           {"cost", number(row[2])},
-                           {"promise", number(row[5])}};
-      study.report += print("    %-42s found %5.3f, stable %5.3f, cost %7.3f (%.3f - %.3f), promise %.3g\n",
-                            one.label.c_str(), row[0], row[1], row[2], row[3], row[4], row[5]);
+                           {"cost", number_or_null(row[2])},
+                           {"promise", number_or_null(row[5])},
+                           {"level", number_or_null(row[6])}};
+      study.report +=
+          print("    %-42s found %5.3f, stable %5.3f, cost %7.3f (%.3f - %.3f), promise %.3g, level %.3f\n",
+                one.label.c_str(), row[0], row[1], row[2], row[3], row[4], row[5], row[6]);
     }
     study.summary.push_back(summary);
   }

@@ -2,6 +2,7 @@
 // arXiv 1710.01688, section 6: how far the estimate of a slightly unstable plant is off, what bootstrap and
 // bounds say of that, and what controllers made of estimate and bounds do on the true plant.
 
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <string>

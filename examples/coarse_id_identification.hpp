@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -221,7 +222,7 @@ inline Study identification_study(const Plant& plant, const Settings& settings) 
                                   finite_share(found.nominal),
                                   median_of_finite(found.nominal)};
     Json summary = {{"N", rollouts}};
-    for (std::size_t i = 0; i < row.size(); ++i) summary[names[i]] = number(row[i]);
+    for (std::size_t i = 0; i < row.size(); ++i) summary[names[i]] = number_or_null(row[i]);
     study.summary.push_back(summary);
     study.report += print(
         "  %4td  %-6.4f / %-6.4f  %-6.4f / %-6.4f %-6.4f / %-6.4f  %4.0f  %-6.4f / %-6.4f %4.0f ", rollouts,

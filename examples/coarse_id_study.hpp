@@ -3,6 +3,7 @@
 /// @file
 /// What the studies of learning one plant from data share: the plant, settings, and what a study gives.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -103,11 +104,6 @@ inline double median_of_finite(const std::vector<double>& values) {
 inline double finite_share(const std::vector<double>& values) {
   const auto count = std::count_if(values.begin(), values.end(), [](double x) { return std::isfinite(x); });
   return static_cast<double>(count) / static_cast<double>(values.size());
-}
-
-/// A number for JSON; null where it is infinite or there is none.
-inline Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
 
 /// printf into a text.

@@ -3,7 +3,6 @@
 /// @file
 /// A controller for an uncertain plant by any of the library's methods, and what is known of it, as JSON.
 
-#include <cmath>
 #include <limits>
 #include <map>
 #include <optional>
@@ -20,11 +19,12 @@
 #include <metalqr/synthesis/csdp.hpp>
 #endif
 
+#include "program.hpp"
+
 namespace examples {
 
 using Backend = metalqr::EigenBackend<double>;
 using metalqr::Index;
-using metalqr::io::Json;
 namespace synthesis = metalqr::synthesis;
 
 /// How a controller is found.
@@ -169,11 +169,6 @@ inline double cost_on(const metalqr::Task<Backend>& plant, const Design& design)
   if (design.gain) return metalqr::cost(plant, *design.gain);
   if (design.controller) return synthesis::cost(plant, design.controller->state_space());
   return std::numeric_limits<double>::infinity();
-}
-
-/// A number for JSON; null where it is infinite.
-inline Json number_or_null(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
 
 /// The design's numbers and its gain, or the responses of its controller.

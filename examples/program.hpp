@@ -4,6 +4,7 @@
 /// What every example program shares: --help, --seed, --out, errors on stderr with an exit status, and one
 /// line of JSON as the last line of stdout.
 
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -22,6 +23,11 @@
 namespace examples {
 
 using Json = metalqr::io::Json;
+
+/// A number for JSON; null where it is infinite or there is none.
+inline Json number_or_null(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
 
 /// The name of an error's type.
 inline std::string kind_of(const metalqr::Error& error) {

@@ -40,7 +40,7 @@ struct Training {
   double seconds = 0;  ///< of wall-clock time
 
   Json json() const {
-    return {{"final_gap", examples::number(curve.points.back().gap)},
+    return {{"final_gap", examples::number_or_null(curve.points.back().gap)},
             {"iterations", result.iterations},
             {"status", to_string(result.status)},
             {"gain", metalqr::io::to_json<Backend>(result.gain, "gain")},
@@ -245,14 +245,14 @@ Json quickstart(examples::Program& program, const Settings& settings) {
   for (std::size_t i = 0; i < adapted.size(); ++i) {
     Json gaps = Json::object();
     for (const int step : steps)
-      gaps[std::to_string(step)] = examples::number(adapted[i].gap_at(step, adaptation_iterations));
+      gaps[std::to_string(step)] = examples::number_or_null(adapted[i].gap_at(step, adaptation_iterations));
     ends.push_back({{"name", adapted[i].name}, {"gap", gaps}});
   }
   Json gaps = Json::object();
   for (const int iteration : shown) {
     if (iteration <= settings.iterations)
       gaps[std::to_string(iteration)] =
-          examples::number(literal.curve.gap_at(iteration, settings.iterations));
+          examples::number_or_null(literal.curve.gap_at(iteration, settings.iterations));
   }
   return {{"tasks", settings.tasks},
           {"iterations", settings.iterations},

@@ -88,11 +88,6 @@ inline void print_iterations(const std::string& label, const std::vector<int>& i
   print_row(label, cells);
 }
 
-/// A number for JSON; null where it does not exist or is infinite.
-inline Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
 /// A number of calls for JSON; null where it does not exist.
 inline Json count(double value) {
   return std::isfinite(value) ? Json(static_cast<long>(value)) : Json(nullptr);

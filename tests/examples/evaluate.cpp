@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "catch.hpp"
+#include "json_matrix.hpp"
 #include "reference.hpp"
 #include "run_program.hpp"
 #include "support.hpp"
@@ -11,26 +12,8 @@ namespace {
 
 using Catch::Matchers::ContainsSubstring;
 using nlohmann::json;
-using test::Dense;
-
-json rows(const Dense& x) {
-  json result = json::array();
-  for (metalqr::Index i = 0; i < x.rows; ++i) {
-    json row = json::array();
-    for (metalqr::Index j = 0; j < x.cols; ++j) row.push_back(static_cast<double>(x(i, j)));
-    result.push_back(row);
-  }
-  return result;
-}
-
-Dense matrix(const json& value) {
-  Dense x(static_cast<metalqr::Index>(value.size()), static_cast<metalqr::Index>(value.at(0).size()));
-  for (metalqr::Index i = 0; i < x.rows; ++i) {
-    for (metalqr::Index j = 0; j < x.cols; ++j)
-      x(i, j) = value.at(static_cast<std::size_t>(i)).at(static_cast<std::size_t>(j)).get<double>();
-  }
-  return x;
-}
+using test::matrix;
+using test::rows;
 
 json problem(const test::ReferenceCase& one) {
   return {{"A", rows(one.task.A)}, {"B", rows(one.task.B)},           {"Q", rows(one.task.Q)},

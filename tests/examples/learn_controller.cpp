@@ -13,6 +13,7 @@
 #include <metalqr/systems/plants.hpp>
 
 #include "catch.hpp"
+#include "json_matrix.hpp"
 #include "run_program.hpp"
 #include "support.hpp"
 
@@ -23,17 +24,8 @@ namespace synthesis = metalqr::synthesis;
 using Catch::Matchers::ContainsSubstring;
 using nlohmann::json;
 using test::Backend;
-using test::Dense;
+using test::matrix;
 using Data = identification::Dataset<Backend>;
-
-Dense matrix(const json& value) {
-  Dense x(static_cast<metalqr::Index>(value.size()), static_cast<metalqr::Index>(value.at(0).size()));
-  for (metalqr::Index i = 0; i < x.rows; ++i) {
-    for (metalqr::Index j = 0; j < x.cols; ++j)
-      x(i, j) = value.at(static_cast<std::size_t>(i)).at(static_cast<std::size_t>(j)).get<double>();
-  }
-  return x;
-}
 
 metalqr::Task<Backend> plant() {
   return metalqr::systems::laplacian_3<Backend>();

@@ -5,6 +5,7 @@
 
 #include "catch.hpp"
 #include "coarse_id.hpp"
+#include "json_matrix.hpp"
 #include "run_program.hpp"
 #include "support.hpp"
 
@@ -13,27 +14,10 @@ namespace {
 using Catch::Matchers::ContainsSubstring;
 using nlohmann::json;
 using test::Dense;
+using test::matrix;
 using test::ReferenceDesign;
 using test::ReferenceDesigns;
-
-json rows(const Dense& x) {
-  json result = json::array();
-  for (metalqr::Index i = 0; i < x.rows; ++i) {
-    json row = json::array();
-    for (metalqr::Index j = 0; j < x.cols; ++j) row.push_back(static_cast<double>(x(i, j)));
-    result.push_back(row);
-  }
-  return result;
-}
-
-Dense matrix(const json& value) {
-  Dense x(static_cast<metalqr::Index>(value.size()), static_cast<metalqr::Index>(value.at(0).size()));
-  for (metalqr::Index i = 0; i < x.rows; ++i) {
-    for (metalqr::Index j = 0; j < x.cols; ++j)
-      x(i, j) = value.at(static_cast<std::size_t>(i)).at(static_cast<std::size_t>(j)).get<double>();
-  }
-  return x;
-}
+using test::rows;
 
 json problem(const test::UncertainSystem& system, double epsilon_A, double epsilon_B,
              const std::string& method) {
