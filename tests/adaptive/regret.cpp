@@ -21,9 +21,8 @@ using test::Dense;
 using test::Index;
 
 /// A strategy that always gives the same gain.
-template <class AnyBackend>
-auto always(const typename AnyBackend::Gain& K) {
-  return [K](const adaptive::Knowledge<AnyBackend>&, metalqr::Stream&) { return K; };
+auto always(const Backend::Gain& K) {
+  return [K](const adaptive::Knowledge<Backend>&, metalqr::Stream&) { return K; };
 }
 
 /// The numbers that step t adds to the input and the state.
@@ -50,7 +49,7 @@ TEST_CASE("the regret of a scalar plant is that of its recursion by hand") {
   auto state = adaptive::start(plant, test::gain(Dense{{0.1}}), options, key);
   CHECK(state.regret.optimal_cost == Catch::Approx(P * variance).epsilon(1e-14));
   CHECK(state.regret.value == 0);
-  const auto result = adaptive::advance(plant, state, always<Backend>(test::gain(Dense{{K}})), options, 13);
+  const auto result = adaptive::advance(plant, state, always(test::gain(Dense{{K}})), options, 13);
   CHECK(result.status == adaptive::RunStatus::completed);
   REQUIRE(result.regret.size() == 13);
   // Epochs of 2, 4, 6, ... steps.
@@ -68,6 +67,19 @@ TEST_CASE("the regret of a scalar plant is that of its recursion by hand") {
   CHECK(state.epochs == 4);
 }
 
+TEST_CASE("priming draws numbers of its own") {
+  const auto plant = test::make_task({{{0.8}}, {{0.5}}, {{2}}, {{0.3}}, {{0.49}}});
+  const metalqr::StreamKey key{.seed = 533};
+  const adaptive::Options<Backend> options{
+      .schedule = {.exploration = 1}, .ridge = 1e-12, .priming_steps = 1};
+  auto state = adaptive::start(plant, test::gain(Dense{{0.4}}), options, key);
+  // One step from zero: the estimate of B is x_1 / u_0.
+  const double primed = state.data.estimate().B(0, 0);
+  adaptive::advance(plant, state, always(test::gain(Dense{{0.4}})), options, 1);
+  const double played = state.x(0, 0) / number(key, 0, Purpose::excitation);
+  CHECK(std::abs(played - primed) > 1e-6);
+}
+
 // E[regret] of the optimal gain from x_0 = 0 is -tr(P Sigma_T) exactly: five standard errors of the mean, a
 // false alarm in one of a million.
 TEST_CASE("the regret of the optimal gain has the mean that theory gives") {
@@ -82,7 +94,7 @@ TEST_CASE("the regret of the optimal gain has the mean that theory gives") {
     auto state =
         adaptive::start(plant, optimal.gain, options, {.seed = 532, .task = static_cast<std::uint64_t>(i)});
     regrets[static_cast<std::size_t>(i)] =
-        adaptive::advance(plant, state, always<Backend>(optimal.gain), options, steps).regret.back();
+        adaptive::advance(plant, state, always(optimal.gain), options, steps).regret.back();
   });
   Dense Sigma(3, 3);
   for (Index t = 0; t < steps; ++t) Sigma = test::identity(3) + F * Sigma * test::transpose(F);
