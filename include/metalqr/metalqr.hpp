@@ -113,6 +113,7 @@
 #include <metalqr/synthesis/ellipsoid.hpp>
 #include <metalqr/synthesis/ellipsoid_programme.hpp>
 #include <metalqr/synthesis/fir.hpp>
+#include <metalqr/synthesis/fir_certificate.hpp>
 #include <metalqr/synthesis/fir_controller.hpp>
 #include <metalqr/synthesis/fir_level.hpp>
 #include <metalqr/synthesis/fir_programme.hpp>

@@ -45,23 +45,22 @@ struct RobustCertificate {
 
 namespace detail {
 
-/// H* and where it is attained, of a gain whose closed loop F is stable.
-template <DecomposingBackend Backend>
-LeastPoint<double> least_level(const RobustProblem<Backend>& problem, const typename Backend::StateMatrix& F,
-                               const typename Backend::Gain& K) {
+/// H* and where it is attained, from weighted(x, y) = |[x Phi_x; y Phi_u]| in H-infinity.
+template <class Weighted>
+LeastPoint<double> least_level(double epsilon_A, double epsilon_B, const Weighted& weighted) {
   // With x and y the levels of either part, H_alpha^2 is at least x^2 / alpha and y^2 / (1 - alpha), and at
   // alpha = x / (x + y) at most (x + y)^2: outside of the interval below it is above that.
-  const double x = problem.epsilon_A > 0 ? weighted_level<Backend>(F, K, problem.epsilon_A, 0) : 0;
-  const double y = problem.epsilon_B > 0 ? weighted_level<Backend>(F, K, 0, problem.epsilon_B) : 0;
+  const double x = epsilon_A > 0 ? weighted(epsilon_A, 0.0) : 0;
+  const double y = epsilon_B > 0 ? weighted(0.0, epsilon_B) : 0;
   if (!(y > 0)) return {1, x};
   if (!(x > 0)) return {0, y};
   const double share = x / (x + y);
   const double low = std::max(share * share, 1e-12);
   const double high = std::min(1 - (1 - share) * (1 - share), 1 - 1e-12);
-  if (!(low < high)) return {share, split_level(problem, F, K, share)};
+  const auto level = [&](double alpha) { return split_level(epsilon_A, epsilon_B, alpha, weighted); };
+  if (!(low < high)) return {share, level(share)};
   // H_alpha^2 is convex in alpha, as the largest of functions v^2 / alpha + w^2 / (1 - alpha).
-  return golden_section(
-      low, high, 1e-6, [&](double alpha) { return split_level(problem, F, K, alpha); }, std::less<>());
+  return golden_section(low, high, 1e-6, level, std::less<>());
 }
 
 }  // namespace detail
@@ -83,7 +82,9 @@ RobustCertificate certify(const RobustProblem<Backend>& problem,
   const double unit_cost = detail::unit_cost<Backend>(problem.estimate, K);
   const bool stable = std::isfinite(unit_cost);
   if (stable) {
-    const detail::LeastPoint<double> least = detail::least_level<Backend>(problem, F, K);
+    const detail::LeastPoint<double> least =
+        detail::least_level(problem.epsilon_A, problem.epsilon_B,
+                            [&](double x, double y) { return detail::weighted_level<Backend>(F, K, x, y); });
     result.level = least.value;
     result.alpha = least.argument;
     result.nominal_cost = Backend::to_double(metalqr::cost(problem.estimate, K));

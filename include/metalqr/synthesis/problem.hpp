@@ -87,18 +87,25 @@ double weighted_level(const typename Backend::StateMatrix& F, const typename Bac
   }
 }
 
-/// H_alpha of a gain whose closed loop F is stable.
-template <DecomposingBackend Backend>
-double split_level(const RobustProblem<Backend>& problem, const typename Backend::StateMatrix& F,
-                   const typename Backend::Gain& K, double alpha) {
+/// H_alpha from weighted(x, y) = |[x Phi_x; y Phi_u]| in H-infinity.
+template <class Weighted>
+double split_level(double epsilon_A, double epsilon_B, double alpha, const Weighted& weighted) {
   // A radius of zero needs no share.
   const auto weight = [](double epsilon, double share) {
     return epsilon > 0 ? epsilon / std::sqrt(share) : 0;
   };
-  const double x = weight(problem.epsilon_A, alpha);
-  const double y = weight(problem.epsilon_B, 1 - alpha);
+  const double x = weight(epsilon_A, alpha);
+  const double y = weight(epsilon_B, 1 - alpha);
   if (!std::isfinite(x) || !std::isfinite(y)) return std::numeric_limits<double>::infinity();
-  return weighted_level<Backend>(F, K, x, y);
+  return weighted(x, y);
+}
+
+/// H_alpha of a gain whose closed loop F is stable.
+template <DecomposingBackend Backend>
+double split_level(const RobustProblem<Backend>& problem, const typename Backend::StateMatrix& F,
+                   const typename Backend::Gain& K, double alpha) {
+  return split_level(problem.epsilon_A, problem.epsilon_B, alpha,
+                     [&](double x, double y) { return weighted_level<Backend>(F, K, x, y); });
 }
 
 }  // namespace detail
