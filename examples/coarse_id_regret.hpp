@@ -125,7 +125,7 @@ set logscale y
 set autoscale yfix
 set key top right
 set ylabel 'J/J* - 1 (median)' offset 1
-set format y '10^{%L}'
+set ytics (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 set title 'What the controller in the loop would cost for ever'
 plot )" + curves("_excess", "", true) +
                     "\nunset multiplot\n"};
@@ -185,11 +185,11 @@ inline Study regret_study(const Plant& /*plant*/, const Settings& settings) {
                           medians[1], medians[2], high, first, last);
     Json summary = {{"strategy", one.name}};
     for (std::size_t i = 0; i < medians.size(); ++i) {
-      summary["regret"].push_back({{"step", points[i]}, {"median", number(medians[i])}});
+      summary["regret"].push_back({{"step", points[i]}, {"median", number_or_null(medians[i])}});
     }
-    summary["regret_high"] = number(high);
-    summary["first_excess"] = number(first);
-    summary["last_excess"] = number(last);
+    summary["regret_high"] = number_or_null(high);
+    summary["first_excess"] = number_or_null(first);
+    summary["last_excess"] = number_or_null(last);
     study.summary.push_back(summary);
   }
   study.tables = {{"regret.csv", table}};

@@ -5,6 +5,15 @@
 /// take as long to compile as all of the federated part: include this one header, or the single headers that
 /// you need.
 
+#include <metalqr/adaptive/advance.hpp>
+#include <metalqr/adaptive/controller.hpp>
+#include <metalqr/adaptive/optimism.hpp>
+#include <metalqr/adaptive/plant_set.hpp>
+#include <metalqr/adaptive/regret.hpp>
+#include <metalqr/adaptive/schedule.hpp>
+#include <metalqr/adaptive/state.hpp>
+#include <metalqr/adaptive/strategy.hpp>
+#include <metalqr/adaptive/thompson_sampling.hpp>
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
 #include <metalqr/core/eigen.hpp>
