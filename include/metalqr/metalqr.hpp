@@ -132,6 +132,7 @@
 #include <metalqr/synthesis/robust_gain.hpp>
 #include <metalqr/synthesis/robust_options.hpp>
 #include <metalqr/synthesis/sdp.hpp>
+#include <metalqr/synthesis/static_gain_programme.hpp>
 #include <metalqr/systems/families.hpp>
 #include <metalqr/systems/family.hpp>
 #include <metalqr/systems/gauss_newton.hpp>

@@ -3,8 +3,6 @@
 /// @file
 /// The semidefinite programmes of common Lyapunov synthesis.
 
-#include <cmath>
-#include <cstddef>
 #include <utility>
 #include <vector>
 
@@ -12,6 +10,7 @@
 #include <metalqr/core/index.hpp>
 #include <metalqr/lqr/task.hpp>
 #include <metalqr/synthesis/sdp.hpp>
+#include <metalqr/synthesis/static_gain_programme.hpp>
 
 namespace metalqr::inline METALQR_ABI::synthesis::detail {
 
@@ -28,7 +27,7 @@ struct Shares {
 ///   [(A X + B Z)' X           e_A X       e_B Z'          ]
 ///   [0            e_A X       a_1 I       0               ]
 ///   [0            e_B Z       0           a_2 I           ]  >= 0.
-/// X and W are given by their lower triangles, Z by columns. Rows of an e that is zero are left out.
+/// Rows of an e that is zero are left out.
 template <MatrixBackend Backend>
 class CommonLyapunovProgramme {
  public:
@@ -41,30 +40,10 @@ class CommonLyapunovProgramme {
   SdpProblem least_cost(const Shares& shares, double cost_scale) const {
     SdpProblem problem;
     problem.blocks = {n_ + p_, order()};
-    const auto weight = [cost_scale](const auto& cost, Index i, Index j) {
-      return (i == j ? 1 : 2) * Backend::to_double(cost(i, j)) / cost_scale;
-    };
     for (Index i = 0; i < n_; ++i) problem.objective.push_back({1, i, i, 1});
-    for (Index j = 0; j < n_; ++j) {
-      for (Index i = j; i < n_; ++i) {
-        SdpConstraint& unknown = problem.constraints.emplace_back();
-        unknown.entries.push_back({0, j, i, 1});
-        add_state_unknown(1, i, j, unknown.entries);
-        unknown.right = weight(task_.Q(), i, j);
-      }
-    }
-    for (Index j = 0; j < n_; ++j) {
-      for (Index i = 0; i < p_; ++i) {
-        SdpConstraint& unknown = problem.constraints.emplace_back();
-        unknown.entries.push_back({0, j, n_ + i, 1});
-        add_input_unknown(1, i, j, unknown.entries);
-      }
-    }
-    for (Index j = 0; j < p_; ++j) {
-      for (Index i = j; i < p_; ++i) {
-        problem.constraints.push_back({{{0, n_ + j, n_ + i, 1}}, weight(task_.R(), i, j)});
-      }
-    }
+    add_gain_unknowns(
+        task_, cost_scale, [this](Index i, Index j, auto& entries) { add_state_unknown(1, i, j, entries); },
+        [this](Index i, Index j, auto& entries) { add_input_unknown(1, i, j, entries); }, problem);
     if (shares.free) {
       SdpConstraint& alpha = problem.constraints.emplace_back();
       add_shares(1, 1, -1, alpha.entries);
@@ -107,48 +86,35 @@ class CommonLyapunovProgramme {
 
   /// K = -Z X^-1, for u = -K x, from the unknowns of `least_cost`.
   typename Backend::Gain gain(const std::vector<double>& unknowns) const {
-    using Scalar = typename Backend::Scalar;
-    typename Backend::StateMatrix X = Backend::zero_state_matrix(n_);
-    typename Backend::InputMatrix Z = Backend::zero_input_matrix(n_, p_);
-    std::size_t k = 0;
-    for (Index j = 0; j < n_; ++j) {
-      for (Index i = j; i < n_; ++i) X(i, j) = X(j, i) = static_cast<Scalar>(unknowns[k++]);
-    }
-    for (Index j = 0; j < n_; ++j) {
-      for (Index i = 0; i < p_; ++i) Z(j, i) = static_cast<Scalar>(-unknowns[k++]);
-    }
-    return Backend::transpose(Backend::solve(X, Z));
+    return gain_of_unknowns<Backend>(unknowns, n_, p_);
   }
 
  private:
   Index rows_of_A() const { return x_ > 0 ? n_ : 0; }
   Index order() const { return 2 * n_ + rows_of_A() + (y_ > 0 ? p_ : 0); }
 
-  static void add(Index block, Index row, Index column, double value, std::vector<SdpEntry>& entries) {
-    if (value != 0) entries.push_back({block, row, column, value});
-  }
   // The coefficient of X_ij = X_ji, i >= j.
   void add_state_unknown(Index block, Index i, Index j, std::vector<SdpEntry>& entries) const {
-    add(block, j, i, 1, entries);
-    add(block, n_ + j, n_ + i, 1, entries);
+    add_entry(block, j, i, 1, entries);
+    add_entry(block, n_ + j, n_ + i, 1, entries);
     const auto add_product = [&](Index row, Index column) {
       for (Index k = 0; k < n_; ++k) {
-        add(block, k, n_ + column, Backend::to_double(task_.A()(k, row)), entries);
+        add_entry(block, k, n_ + column, Backend::to_double(task_.A()(k, row)), entries);
       }
-      add(block, n_ + row, 2 * n_ + column, x_, entries);
+      add_entry(block, n_ + row, 2 * n_ + column, x_, entries);
     };
     add_product(i, j);
     if (i != j) add_product(j, i);
   }
   // The coefficient of Z_ij.
   void add_input_unknown(Index block, Index i, Index j, std::vector<SdpEntry>& entries) const {
-    for (Index k = 0; k < n_; ++k) add(block, k, n_ + j, Backend::to_double(task_.B()(k, i)), entries);
-    add(block, n_ + j, 2 * n_ + rows_of_A() + i, y_, entries);
+    for (Index k = 0; k < n_; ++k) add_entry(block, k, n_ + j, Backend::to_double(task_.B()(k, i)), entries);
+    add_entry(block, n_ + j, 2 * n_ + rows_of_A() + i, y_, entries);
   }
   // first I and second I in the places of a_1 I and a_2 I.
   void add_shares(Index block, double first, double second, std::vector<SdpEntry>& entries) const {
     for (Index i = 2 * n_; i < order(); ++i) {
-      add(block, i, i, i < 2 * n_ + rows_of_A() ? first : second, entries);
+      add_entry(block, i, i, i < 2 * n_ + rows_of_A() ? first : second, entries);
     }
   }
 

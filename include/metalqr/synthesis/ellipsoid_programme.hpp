@@ -11,6 +11,7 @@
 #include <metalqr/core/index.hpp>
 #include <metalqr/lqr/task.hpp>
 #include <metalqr/synthesis/sdp.hpp>
+#include <metalqr/synthesis/static_gain_programme.hpp>
 
 namespace metalqr::inline METALQR_ABI::synthesis::detail {
 
@@ -78,7 +79,6 @@ inline bool is_dual_feasible(const SdpProblem& problem, const std::vector<double
 ///   [W           W A' + Z B'    [W Z] E ]
 ///   [A W + B Z'  W - t I - N    0       ]
 ///   [E'[W; Z']   0              t I     ]  >= 0,  N the noise covariance.
-/// W and M are given by their lower triangles, Z' by columns.
 template <MatrixBackend Backend>
 class EllipsoidProgramme {
  public:
@@ -93,31 +93,15 @@ class EllipsoidProgramme {
   SdpProblem least_cost(double cost_scale, double noise_scale) const {
     SdpProblem problem;
     problem.blocks = {n_ + p_, 3 * n_ + p_};
-    const auto weight = [cost_scale](const auto& cost, Index i, Index j) {
-      return (i == j ? 1 : 2) * Backend::to_double(cost(i, j)) / cost_scale;
-    };
     for (Index j = 0; j < n_; ++j) {
       for (Index i = j; i < n_; ++i) {
         const double noise = noise_scale > 0 ? Backend::to_double(task_.Sigma0()(j, i)) / noise_scale : 0;
-        add(1, n_ + j, n_ + i, noise, problem.objective);
-        SdpConstraint& unknown = problem.constraints.emplace_back();
-        unknown.entries.push_back({0, j, i, 1});
-        add_state_unknown(1, i, j, unknown.entries);
-        unknown.right = weight(task_.Q(), i, j);
+        add_entry(1, n_ + j, n_ + i, noise, problem.objective);
       }
     }
-    for (Index j = 0; j < n_; ++j) {
-      for (Index i = 0; i < p_; ++i) {
-        SdpConstraint& unknown = problem.constraints.emplace_back();
-        unknown.entries.push_back({0, j, n_ + i, 1});
-        add_input_unknown(1, i, j, unknown.entries);
-      }
-    }
-    for (Index j = 0; j < p_; ++j) {
-      for (Index i = j; i < p_; ++i) {
-        problem.constraints.push_back({{{0, n_ + j, n_ + i, 1}}, weight(task_.R(), i, j)});
-      }
-    }
+    add_gain_unknowns(
+        task_, cost_scale, [this](Index i, Index j, auto& entries) { add_state_unknown(1, i, j, entries); },
+        [this](Index i, Index j, auto& entries) { add_input_unknown(1, i, j, entries); }, problem);
     SdpConstraint& multiplier = problem.constraints.emplace_back();
     for (Index i = 0; i < n_; ++i) multiplier.entries.push_back({1, n_ + i, n_ + i, -1});
     for (Index i = 0; i < n_ + p_; ++i) multiplier.entries.push_back({1, 2 * n_ + i, 2 * n_ + i, 1});
@@ -144,36 +128,23 @@ class EllipsoidProgramme {
 
   /// K = -Z'W^-1, for u = -K x, from the unknowns of `least_cost`.
   typename Backend::Gain gain(const std::vector<double>& unknowns) const {
-    using Scalar = typename Backend::Scalar;
-    typename Backend::StateMatrix W = Backend::zero_state_matrix(n_);
-    typename Backend::InputMatrix Z = Backend::zero_input_matrix(n_, p_);
-    std::size_t k = 0;
-    for (Index j = 0; j < n_; ++j) {
-      for (Index i = j; i < n_; ++i) W(i, j) = W(j, i) = static_cast<Scalar>(unknowns[k++]);
-    }
-    for (Index j = 0; j < n_; ++j) {
-      for (Index i = 0; i < p_; ++i) Z(j, i) = static_cast<Scalar>(-unknowns[k++]);
-    }
-    return Backend::transpose(Backend::solve(W, Z));
+    return gain_of_unknowns<Backend>(unknowns, n_, p_);
   }
 
  private:
-  static void add(Index block, Index row, Index column, double value, std::vector<SdpEntry>& entries) {
-    if (value != 0) entries.push_back({block, row, column, value});
-  }
   // Row `row` of [W Z] E where W or Z has a one in the given column of [W Z].
   void add_radius(Index block, Index row, Index column, std::vector<SdpEntry>& entries) const {
     for (Index k = 0; k < n_ + p_; ++k) {
-      add(block, row, 2 * n_ + k, Backend::to_double(E_(column, k)), entries);
+      add_entry(block, row, 2 * n_ + k, Backend::to_double(E_(column, k)), entries);
     }
   }
   // The coefficient of W_ij = W_ji, i >= j.
   void add_state_unknown(Index block, Index i, Index j, std::vector<SdpEntry>& entries) const {
-    add(block, j, i, 1, entries);
-    add(block, n_ + j, n_ + i, 1, entries);
+    add_entry(block, j, i, 1, entries);
+    add_entry(block, n_ + j, n_ + i, 1, entries);
     const auto add_row = [&](Index row, Index column) {
       for (Index k = 0; k < n_; ++k)
-        add(block, row, n_ + k, Backend::to_double(task_.A()(k, column)), entries);
+        add_entry(block, row, n_ + k, Backend::to_double(task_.A()(k, column)), entries);
       add_radius(block, row, column, entries);
     };
     add_row(i, j);
@@ -181,7 +152,7 @@ class EllipsoidProgramme {
   }
   // The coefficient of Z'_ij.
   void add_input_unknown(Index block, Index i, Index j, std::vector<SdpEntry>& entries) const {
-    for (Index k = 0; k < n_; ++k) add(block, j, n_ + k, Backend::to_double(task_.B()(k, i)), entries);
+    for (Index k = 0; k < n_; ++k) add_entry(block, j, n_ + k, Backend::to_double(task_.B()(k, i)), entries);
     add_radius(block, j, n_ + i, entries);
   }
 

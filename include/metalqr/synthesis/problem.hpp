@@ -55,28 +55,21 @@ double unit_cost(const Task<Backend>& task, const typename Backend::Gain& K) {
   return Backend::to_double(metalqr::cost(task, K, Backend::identity_like(task.A())));
 }
 
-/// |[x I; y K] (zI - F)^-1| in H-infinity, from above within 1e-10 relative, for a stable F; infinity if the
+/// |C (zI - F)^-1| in H-infinity, from above within 1e-10 relative, for a stable F; infinity if the
 /// eigenvalues of F say that it is not.
 template <DecomposingBackend Backend>
-double weighted_level(const typename Backend::StateMatrix& F, const typename Backend::Gain& K, double x,
-                      double y) {
-  using Scalar = typename Backend::Scalar;
+double response_level(const typename Backend::StateMatrix& F, const typename Backend::Matrix& C) {
   using Matrix = typename Backend::Matrix;
   const Index n = Backend::rows(F);
-  const Index p = Backend::rows(K);
   Matrix A = Backend::zero_matrix(n, n);
-  Matrix input = Backend::zero_matrix(n, n);
-  Matrix output = Backend::zero_matrix(n + p, n);
   for (Index j = 0; j < n; ++j) {
-    input(j, j) = Scalar(1);
-    output(j, j) = static_cast<Scalar>(x);
     for (Index i = 0; i < n; ++i) A(i, j) = F(i, j);
-    for (Index i = 0; i < p; ++i) output(n + i, j) = static_cast<Scalar>(y) * K(i, j);
   }
   constexpr double tolerance = 1e-10;
   try {
-    const auto result = h_infinity_norm<Backend>(A, input, output, Backend::zero_matrix(n + p, n),
-                                                 {.tolerance = tolerance, .max_iterations = 50});
+    const auto result =
+        h_infinity_norm<Backend>(A, Backend::identity_like(A), C, Backend::zero_matrix(Backend::rows(C), n),
+                                 {.tolerance = tolerance, .max_iterations = 50});
     if (result.status != Status::converged) {
       throw NoConvergence("A - BK: expected its H-infinity level to converge, got no more than " +
                           metalqr::detail::text(Backend::to_double(result.norm)));
@@ -85,6 +78,27 @@ double weighted_level(const typename Backend::StateMatrix& F, const typename Bac
   } catch (const NotStabilizing&) {
     return std::numeric_limits<double>::infinity();
   }
+}
+
+/// [x I; y K].
+template <MatrixBackend Backend>
+typename Backend::Matrix stacked(const typename Backend::Gain& K, double x, double y) {
+  using Scalar = typename Backend::Scalar;
+  const Index n = Backend::cols(K);
+  const Index p = Backend::rows(K);
+  typename Backend::Matrix result = Backend::zero_matrix(n + p, n);
+  for (Index j = 0; j < n; ++j) {
+    result(j, j) = static_cast<Scalar>(x);
+    for (Index i = 0; i < p; ++i) result(n + i, j) = static_cast<Scalar>(y) * K(i, j);
+  }
+  return result;
+}
+
+/// |[x I; y K] (zI - F)^-1| in H-infinity, see `response_level`.
+template <DecomposingBackend Backend>
+double weighted_level(const typename Backend::StateMatrix& F, const typename Backend::Gain& K, double x,
+                      double y) {
+  return response_level<Backend>(F, stacked<Backend>(K, x, y));
 }
 
 /// H_alpha from weighted(x, y) = |[x Phi_x; y Phi_u]| in H-infinity.
