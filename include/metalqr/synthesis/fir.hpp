@@ -147,17 +147,15 @@ class FirSynthesis {
     if (result.controller.length() == 0) return;
     const Task<Backend>& task = problem_.estimate;
     result.nominal_cost = cost(task, result.controller.state_space());
-    const auto weight = [](double epsilon, double share) {
-      return epsilon > 0 ? epsilon / std::sqrt(std::max(share, 0.0)) : 0;
-    };
     // What the responses leave at their end counts as a perturbation.
     const StateMatrix rest = ending(result.controller);
     const double end = Backend::to_double(metalqr::spectral_norm<Backend>(rest));
-    result.achieved_hinf =
-        fir_level<Backend>(result.controller.state_response(), result.controller.input_response(),
-                           weight(problem_.epsilon_A, result.alpha),
-                           weight(problem_.epsilon_B, 1 - result.alpha)) +
-        end;
+    result.achieved_hinf = split_level(problem_.epsilon_A, problem_.epsilon_B, result.alpha,
+                                       [&](double x, double y) {
+                                         return fir_level<Backend>(result.controller.state_response(),
+                                                                   result.controller.input_response(), x, y);
+                                       }) +
+                           end;
     const double margin = 1 - result.achieved_hinf;
     if (margin > 0) result.certified_cost = result.h2_squared / (margin * margin);
     if (margin > 0 && result.achieved_hinf <= result.gamma * slack + 1e-7 &&
