@@ -186,9 +186,12 @@ TEST_CASE("data are those of the epoch or all, and epochs begin when they should
 TEST_CASE("determinant epochs end as soon as the determinant has doubled") {
   const auto plant = laplacian();
   for (const Index longest : {500, 14}) {
-    const Options options{
-        .schedule = {
-            .epochs = adaptive::Epochs::determinant, .longest = longest, .exploration = 0, .decay = 0}};
+    // With little data at first, so that the shortest epochs occur.
+    const Options options{.schedule = {.epochs = adaptive::Epochs::determinant,
+                                       .longest = longest,
+                                       .exploration = 0,
+                                       .decay = 0},
+                          .priming_steps = 8};
     State state = adaptive::start(plant, first_gain(), options, {.seed = 546});
     std::vector<double> logarithms{state.data.log_determinant()};
     std::vector<Index> begins;
@@ -202,6 +205,7 @@ TEST_CASE("determinant epochs end as soon as the determinant has doubled") {
       return logarithms[static_cast<std::size_t>(to)] - logarithms[static_cast<std::size_t>(from)];
     };
     bool some_by_length = false;
+    bool some_shortest = false;
     for (std::size_t i = 0; i + 1 < begins.size(); ++i) {
       const Index from = begins[i];
       const Index to = begins[i + 1];
@@ -209,9 +213,11 @@ TEST_CASE("determinant epochs end as soon as the determinant has doubled") {
       CHECK(to - from <= longest);
       if (to - from < longest) CHECK(growth(from, to) > std::log(2.0));
       for (Index t = from + 10; t < to; ++t) CHECK(growth(from, t) <= std::log(2.0));
+      some_shortest = some_shortest || to - from == 10;
       some_by_length = some_by_length || growth(from, to) <= std::log(2.0);
     }
     CHECK(some_by_length == (longest == 14));
+    CHECK(some_shortest);
   }
 }
 
