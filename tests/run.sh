@@ -6,7 +6,7 @@ usage() {
   cat <<'TEXT'
 usage: tests/run.sh [--sanitize] [--long] [FILTER | CTEST-OPTION...]
 
-  --sanitize  under AddressSanitizer and UndefinedBehaviorSanitizer
+  --sanitize  under AddressSanitizer and UndefinedBehaviorSanitizer, without those of the programs
   --long      the long tests too
   FILTER      only the tests whose name (which starts with the folder) matches this regular expression
   Anything from the first option on that is not one of these goes to ctest, e.g. -R equations -V.
@@ -32,10 +32,10 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-# The programs are built only where a test runs them.
+# The programs are built only where a test runs them; sanitizers do not look into them.
 programs=OFF
 for source in "$root"/tests/examples/*.cpp; do
-  if [ -e "$source" ]; then programs=ON; fi
+  if [ -e "$source" ] && [ $variant != sanitize ]; then programs=ON; fi
 done
 options+=(-DMETALQR_BUILD_TESTS=ON -DMETALQR_BUILD_BENCHMARKS=OFF -DMETALQR_BUILD_EXAMPLES=$programs)
 
