@@ -1,0 +1,3 @@
+#include "instances.hpp"
+
+TEST_INSTANCES()
