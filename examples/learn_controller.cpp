@@ -15,6 +15,7 @@
 #include <metalqr/identification/least_squares.hpp>
 #include <metalqr/io/json.hpp>
 #include <metalqr/io/trajectories.hpp>
+#include <metalqr/synthesis/learned_problem.hpp>
 
 #include "design.hpp"
 #include "learn_report.hpp"
@@ -102,9 +103,7 @@ Knowledge learn(const identification::Dataset<Backend>& data, const Settings& se
 Design control(const Task& task, const Knowledge& known, const Settings& settings) {
   const Method method = examples::methods().at(settings.method);
   if (settings.uses_ellipsoid()) {
-    const auto& set = known.bound.ellipsoid;
-    const Backend::Matrix squares = Backend::transpose_product(set.factor, set.factor);
-    return examples::make_design({task, Backend::Matrix(squares / set.level)});
+    return examples::make_design(metalqr::synthesis::learned_problem(known.bound, task.Q(), task.R()));
   }
   return examples::make_design({task, known.epsilon_A, known.epsilon_B}, method,
                                {.gamma = settings.gamma, .length = settings.length});
@@ -185,8 +184,10 @@ void add_options(CLI::App& options, Settings& settings) {
       ->check(CLI::IsMember({"all", "last"}));
   options.add_option("--delta", settings.delta, "Probability that the error bounds fail")
       ->capture_default_str();
-  options.add_option("--noise", settings.noise,
-                     "Standard deviation of the noise in each state, if you know it; else it is estimated");
+  options
+      .add_option("--noise", settings.noise,
+                  "Standard deviation of the noise in each state, if you know it; else it is estimated")
+      ->check(CLI::PositiveNumber);
   options.add_option("--feedback", settings.feedback,
                      "JSON file with the gain K under which the data were recorded, u = -K x + excitation");
   options.add_option("--trials", settings.trials, "Experiments of the bootstrap")->capture_default_str();

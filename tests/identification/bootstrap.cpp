@@ -172,3 +172,19 @@ TEST_CASE("the joint bootstrap holds for A and B at once; false alarm 1.1e-4") {
 TEST_CASE("the joint bootstrap holds for A and B at once on more than 93 % of 500 data sets", "[.long]") {
   for (const Index rollouts : {20, 60, 100}) CHECK(held(500, rollouts, 2000) >= 465);
 }
+
+TEST_CASE("bounds are infinite, not NaN, where trials do not determine the plant") {
+  const auto data = collect(plant(), {.rollouts = 50}, {.seed = 7});
+  const auto estimate = least_squares(data);
+  for (const auto percentiles : {Percentiles::separate, Percentiles::halved, Percentiles::joint}) {
+    for (const BootstrapOptions& options :
+         {BootstrapOptions{.trials = 40, .excitation = 0, .percentiles = percentiles},
+          BootstrapOptions{.trials = 40, .excitation = 1e200, .percentiles = percentiles},
+          BootstrapOptions{.trials = 40, .noise = 1e200, .percentiles = percentiles}}) {
+      const Bootstrap<double> result = bootstrap(estimate, data, options);
+      CHECK_FALSE(std::isnan(result.epsilon_A));
+      CHECK_FALSE(std::isnan(result.epsilon_B));
+      if (options.excitation == 0.0) CHECK(result.epsilon_B == std::numeric_limits<double>::infinity());
+    }
+  }
+}

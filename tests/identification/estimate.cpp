@@ -102,3 +102,17 @@ TEST_CASE("estimates that come from elsewhere are checked by every bound") {
   estimate.residual = not_a_number;
   CHECK(test::message_of<InvalidOption>([&] { noise_level(estimate); }).find("estimate.residual: ") == 0);
 }
+
+TEST_CASE("a residual that is rounding shows no noise level") {
+  for (const metalqr::Index rollouts : {3, 20, 500}) {
+    const auto data = collect(plant(), {.rollouts = rollouts, .noise = 0}, {.seed = 5});
+    const auto estimate = least_squares(data);
+    CHECK(test::message_of<metalqr::InvalidOption>([&] { noise_level(estimate); }).find("noise") == 0);
+    CHECK(test::message_of<metalqr::InvalidOption>([&] {
+            data_bound(estimate, {.rigorous = false});
+          }).find("noise") == 0);
+  }
+  // A little noise is seen.
+  const auto estimate = least_squares(collect(plant(), {.rollouts = 20, .noise = 1e-11}, {.seed = 5}));
+  CHECK(noise_level(estimate) == Catch::Approx(1e-11).epsilon(0.2));
+}

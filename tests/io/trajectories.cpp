@@ -121,3 +121,12 @@ TEST_CASE("rollouts that are no whole numbers, of one row or in two pieces are r
         "again");
   CHECK_THROWS_AS(metalqr::io::read_trajectories<Backend>("/nowhere/t.csv"), ParseError);
 }
+
+TEST_CASE("only other columns of the table can be ignored") {
+  for (const char* const name : {"x2", "u1", "rollout", "time"}) {
+    const std::string text = "rollout,x1,x2,u1\n1,1,2,3\n1,1,2,3\n";
+    CHECK(test::message_of<ParseError>([&] {
+            metalqr::io::parse_trajectories<Backend>(text, "t.csv", {.ignored = {name}});
+          }).find("t.csv: column " + std::string(name) + ": expected to ignore") == 0);
+  }
+}

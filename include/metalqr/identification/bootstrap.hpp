@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <type_traits>
 #include <vector>
@@ -48,7 +49,8 @@ inline void validate(const BootstrapOptions& options) {
   }
 }
 
-/// What the bootstrap found.
+/// What the bootstrap found. Trials that do not determine the plant have infinite errors; a bound is infinite
+/// where there are too many of them.
 template <class Scalar>
 struct Bootstrap {
   double epsilon_A = 0;                  ///< bound of |A_hat - A|_2
@@ -95,8 +97,11 @@ void read_percentiles(const BootstrapOptions& options, Bootstrap<Scalar>& result
   const double level = options.percentiles == Percentiles::halved ? 1 - options.delta / 2 : 1 - options.delta;
   const Scalar scale_A = percentile(result.errors_A, level);
   const Scalar scale_B = percentile(result.errors_B, level);
+  const auto is_scale = [](Scalar scale) {
+    return scale > Scalar(0) && scale < std::numeric_limits<Scalar>::infinity();
+  };
   Scalar factor(1);
-  if (options.percentiles == Percentiles::joint && scale_A > Scalar(0) && scale_B > Scalar(0)) {
+  if (options.percentiles == Percentiles::joint && is_scale(scale_A) && is_scale(scale_B)) {
     std::vector<Scalar> ratios(result.errors_A.size());
     for (std::size_t i = 0; i < ratios.size(); ++i) {
       ratios[i] = std::max(result.errors_A[i] / scale_A, result.errors_B[i] / scale_B);

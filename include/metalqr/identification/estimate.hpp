@@ -82,7 +82,8 @@ void validate(const Estimate<Backend>& estimate) {
 
 /// The standard deviation of the process noise that the residual shows: the root of |Y - Z [A B]'|_F^2 / (n_x
 /// (m - n_x - n_u)) for m transitions, the square of which is unbiased for independent rows and no ridge.
-/// @throws DimensionMismatch unless m > n_x + n_u; InvalidOption for a residual that is not a number >= 0.
+/// @throws DimensionMismatch unless m > n_x + n_u; InvalidOption for a residual that is not a number >= 0, or
+/// is rounding, which says nothing of the noise.
 template <FactoringBackend Backend>
 double noise_level(const Estimate<Backend>& estimate) {
   detail::require_residual(Backend::to_double(estimate.residual));
@@ -91,8 +92,16 @@ double noise_level(const Estimate<Backend>& estimate) {
     throw DimensionMismatch("estimate: expected more than " + std::to_string(estimate.nx() + estimate.nu()) +
                             " transitions for a noise level, got " + std::to_string(estimate.transitions));
   }
-  return Backend::to_double(estimate.residual) /
-         std::sqrt(static_cast<double>(estimate.nx()) * static_cast<double>(freedom));
+  // |[A B]|_F |R|_F is at least the size of the numbers whose difference the residual is.
+  const double size = std::hypot(Backend::to_double(Backend::norm(estimate.A)),
+                                 Backend::to_double(Backend::norm(estimate.B))) *
+                      Backend::to_double(Backend::norm(estimate.factor));
+  const double residual = Backend::to_double(estimate.residual);
+  if (residual <= 16 * Backend::to_double(Backend::epsilon()) * size) {
+    throw InvalidOption("noise: expected its level where the data show none, got a residual of " +
+                        metalqr::detail::text(residual) + ", which is rounding");
+  }
+  return residual / std::sqrt(static_cast<double>(estimate.nx()) * static_cast<double>(freedom));
 }
 
 namespace detail {

@@ -38,6 +38,25 @@ class RecursiveLeastSquares {
     for (Index i = 0; i < nx + nu; ++i) factor_(i, i) = sqrt(static_cast<Scalar>(ridge));
   }
 
+  /// Goes on from where another one was, of which these are the parts.
+  /// @param factor upper triangular, (2 n_x + n_u)^2; see `factor()`.
+  /// @throws InvalidOption; DimensionMismatch, NotFinite for a bad factor.
+  RecursiveLeastSquares(Index nx, Index nu, double ridge, typename Backend::Matrix factor, Index transitions)
+      : RecursiveLeastSquares(nx, nu, ridge) {
+    using metalqr::detail::require_option;
+    metalqr::detail::require_shape<Backend>(factor, width(), width(), "factor");
+    metalqr::detail::require_finite<Backend>(factor, "factor");
+    require_option(transitions >= 0, "transitions", static_cast<double>(transitions), "a number >= 0");
+    for (Index j = 0; j < width(); ++j) {
+      for (Index i = j + 1; i < width(); ++i) {
+        require_option(factor(i, j) == Scalar(0), "factor", Backend::to_double(factor(i, j)),
+                       "zeros below its diagonal");
+      }
+    }
+    factor_ = std::move(factor);
+    transitions_ = transitions;
+  }
+
   /// Adds the transition from x under u to `next` (n_x) by Givens rotations: 3 (2 n_x + n_u)^2 operations.
   /// @throws DimensionMismatch, NotFinite.
   void add(const StateVector& x, const ControlVector& u, const StateVector& next) {
@@ -89,6 +108,12 @@ class RecursiveLeastSquares {
   Index nx() const noexcept { return nx_; }
   /// Number of inputs.
   Index nu() const noexcept { return nu_; }
+  /// Weight of |[A B]|_F^2.
+  double ridge() const noexcept { return ridge_; }
+  /// R, (2 n_x + n_u)^2, upper triangular: R'R = [Z Y]'[Z Y] + blkdiag(ridge I, 0) with the regressors (x, u)
+  /// in the rows of Z and the next states in those of Y. With `ridge()` and `transitions()` it is all that is
+  /// known of the data.
+  const typename Backend::Matrix& factor() const noexcept { return factor_; }
   /// Transitions added so far.
   Index transitions() const noexcept { return transitions_; }
   /// log det(Z'Z + ridge I) of the regressors (x, u) so far; -infinity if it is singular.

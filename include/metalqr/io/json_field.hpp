@@ -5,6 +5,7 @@
 /// metalqr::json).
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <string>
 #include <utility>
@@ -42,6 +43,8 @@ class JsonField {
     if (found == value_->end()) document_->fail(place, -1, "expected a value, the field is missing");
     return {*document_, *found, place};
   }
+  /// Whether it is an object with this field.
+  bool has(const std::string& name) const { return value_->is_object() && value_->contains(name); }
   /// Length of a list.
   std::size_t size() const {
     if (!value_->is_array()) fail("expected a list, got " + detail::kind_of(*value_));
@@ -75,6 +78,11 @@ class JsonField {
                                   : "from " + std::to_string(low) + " to " + std::to_string(high);
     fail("expected a whole number " + range + ", got " + detail::kind_of(*value_));
   }
+  /// A whole number of at least 0, of 64 bits.
+  std::uint64_t unsigned_integer() const {
+    if (value_->is_number_unsigned()) return value_->get<std::uint64_t>();
+    fail("expected a whole number of at least 0, got " + detail::kind_of(*value_));
+  }
   /// A number, or one of the texts "nan", "inf", "-inf"; see `number_to_json`.
   double number() const {
     constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -107,5 +115,16 @@ class JsonField {
   const Json* value_;
   std::string place_;
 };
+
+namespace detail {
+
+/// Throws `ParseError` unless the fields `format` and `format_version` say this.
+inline void require_format(const JsonField& root, const std::string& format, Index version) {
+  const std::string found = root.field("format").text();
+  if (found != format) root.field("format").fail("expected \"" + format + "\", got \"" + found + "\"");
+  root.field("format_version").integer(version, version);
+}
+
+}  // namespace detail
 
 }  // namespace metalqr::inline METALQR_ABI::io

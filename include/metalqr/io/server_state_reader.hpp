@@ -75,7 +75,7 @@ class ServerStateReader {
   explicit ServerStateReader(JsonField root) : root_(std::move(root)) {}
 
   State read() {
-    read_format();
+    require_format(root_, server_state_format, server_state_format_version);
     State state;
     state.gain = first_gain(root_.field("gain"));
     state.version = root_.field("version").integer();
@@ -113,15 +113,6 @@ class ServerStateReader {
     entries.reserve(size);
     for (std::size_t i = 0; i < size; ++i) entries.push_back(read(field.entry(i)));
     return entries;
-  }
-
-  void read_format() const {
-    const std::string format = root_.field("format").text();
-    if (format != server_state_format) {
-      root_.field("format").fail(std::string("expected \"") + server_state_format + "\", got \"" + format +
-                                 "\"");
-    }
-    root_.field("format_version").integer(server_state_format_version, server_state_format_version);
   }
 
   /// The matrix in a field, of the shape that it should have; a negative size is any.

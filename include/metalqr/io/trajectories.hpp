@@ -43,6 +43,12 @@ class TrajectoryTable {
     inputs_ = numbered("u", used);
     rollout_ = position(columns.rollout);
     used.push_back(columns.rollout);
+    for (const std::string& name : columns.ignored) {
+      if (std::count(used.begin(), used.end(), name) == 1 && position(name) < table_.columns.size()) continue;
+      throw ParseError(
+          source_ + ": column " + name +
+          ": expected to ignore, once, a column of the table that is no state, input or rollout");
+    }
     for (const std::string& name : table_.columns) {
       if (std::find(used.begin(), used.end(), name) != used.end()) continue;
       throw ParseError(source_ + ": column " + name +

@@ -97,6 +97,22 @@ class FirController {
   }
   /// Forgets the past: the next state is x_0.
   void reset() { past_.clear(); }
+  /// d_{t-1}, d_{t-2}, ..., at most L - 1: all that it remembers.
+  const std::vector<StateVector>& past() const { return past_; }
+  /// Goes on from such a past.
+  /// @throws DimensionMismatch, also for more than L - 1; NotFinite; InvalidOption if there is no controller.
+  void resume(std::vector<StateVector> past) {
+    require_responses();
+    if (past.size() >= state_response_.size()) {
+      throw DimensionMismatch("past: expected at most " + std::to_string(length() - 1) + " states, got " +
+                              std::to_string(past.size()));
+    }
+    for (const StateVector& d : past) {
+      metalqr::detail::require_shape<Backend>(d, Backend::rows(state_response_.front()), 1, "past");
+      metalqr::detail::require_finite<Backend>(d, "past");
+    }
+    past_ = std::move(past);
+  }
 
   /// With the states xi_t = (d_{t-1}, ..., d_{t-L+1}); r = n_x (L - 1).
   /// @throws InvalidOption if there is no controller.
