@@ -16,6 +16,7 @@
 #include <metalqr/lqr/evaluation.hpp>
 #include <metalqr/lqr/task.hpp>
 #include <metalqr/synthesis/fir_controller.hpp>
+#include <metalqr/synthesis/problem.hpp>
 
 namespace metalqr::inline METALQR_ABI::synthesis::detail {
 
