@@ -72,12 +72,14 @@ examples::Method read_method(const JsonDocument& document) {
   field.fail("expected one of " + names + ", got the text \"" + field.text() + "\"");
 }
 
-examples::DesignOptions read_options(const JsonDocument& document) {
+examples::DesignOptions read_options(const JsonDocument& document, examples::Method method) {
   examples::DesignOptions options;
   options.gamma = number_or(document, "gamma", "optimise", options.gamma);
   options.alpha = number_or(document, "alpha", "free", options.alpha);
   if (document.has("length")) options.length = JsonField(document).field("length").integer(1);
   if (document.has("slack")) options.slack = JsonField(document).field("slack").flag();
+  // At a fixed level, slack would use up all of it, and leave a bound that says nothing.
+  if (method == examples::Method::fir && options.slack && !document.has("gamma")) options.gamma.reset();
   return options;
 }
 
@@ -160,7 +162,7 @@ Fields of the input:
   epsilon_A, epsilon_B  |A - true A| and |B - true B| are at most these, in spectral norm
   method                ellipsoid (default), common_lyapunov, fir, certainty_equivalence
   gamma                 level to stay below, in (0, 1), or "optimise": that of the least cost bound
-                        (default 0.999); for common_lyapunov and fir
+                        (default 0.999, or of fir with slack "optimise"); for common_lyapunov and fir
   alpha                 share of epsilon_A in the level, in (0, 1), or "free" (default): the best one
   length, slack         of fir: coefficients of the responses (16); may they end in a rest (false)
   true_A, true_B        optional: the true plant, on which the result is then evaluated
@@ -192,7 +194,7 @@ int main(int argc, char** argv) {
                                                               radius(document, "epsilon_A"),
                                                               radius(document, "epsilon_B")};
     const examples::Method method = read_method(document);
-    const examples::DesignOptions options = read_options(document);
+    const examples::DesignOptions options = read_options(document, method);
     const std::optional<Task> truth = read_truth(document, problem.estimate);
     const Design design = examples::make_design(problem, method, options);
     Json result;

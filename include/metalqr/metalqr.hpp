@@ -124,9 +124,13 @@
 #include <metalqr/synthesis/fir.hpp>
 #include <metalqr/synthesis/fir_certificate.hpp>
 #include <metalqr/synthesis/fir_controller.hpp>
+#include <metalqr/synthesis/fir_cost.hpp>
+#include <metalqr/synthesis/fir_design.hpp>
 #include <metalqr/synthesis/fir_level.hpp>
 #include <metalqr/synthesis/fir_programme.hpp>
+#include <metalqr/synthesis/fir_reach.hpp>
 #include <metalqr/synthesis/golden_section.hpp>
+#include <metalqr/synthesis/input_units.hpp>
 #include <metalqr/synthesis/learned_problem.hpp>
 #include <metalqr/synthesis/problem.hpp>
 #include <metalqr/synthesis/robust_gain.hpp>

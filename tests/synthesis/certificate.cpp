@@ -70,6 +70,17 @@ TEST_CASE("a radius of zero needs no share") {
   CHECK(synthesis::robustness_level(scalar(0.9, 2, 0.1, 0.1), gain, 0) == infinity);
 }
 
+TEST_CASE("the share at which the level is attained has that level, of a gain of zero too") {
+  for (const double K : {0.0, 1e-9, 0.2}) {
+    const Problem problem = scalar(0.9, 2, 0.05, 0.1);
+    const auto gain = test::gain(Dense{{K}});
+    const RobustCertificate found = synthesis::certify(problem, gain);
+    CHECK(synthesis::robustness_level(problem, gain, found.alpha) ==
+          Catch::Approx(found.level).epsilon(1e-9));
+    if (K == 0) CHECK(found.level == Catch::Approx(0.05 / 0.1).epsilon(1e-9));
+  }
+}
+
 TEST_CASE("the levels of the reference designs") {
   for (const test::ReferenceDesigns& designs : test::coarse_id_reference().common_lyapunov) {
     const Problem problem = test::robust_problem(designs.system, designs.epsilon_A, designs.epsilon_B);

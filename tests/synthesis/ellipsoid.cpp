@@ -163,6 +163,20 @@ TEST_CASE("the design scales with the units of cost and noise") {
   }
 }
 
+TEST_CASE("a plant without noise has the design of one with noise of covariance one, at no cost") {
+  DenseTask task = test::uncertain_system("dint2").task;
+  task.Sigma0 = test::identity(2);
+  const Result noisy = synthesis::ellipsoid(ball(task, 0.01), Csdp());
+  task.Sigma0 = Dense(2, 2);
+  const Result found = synthesis::ellipsoid(ball(task, 0.01), Csdp());
+  REQUIRE(found.status == SynthesisStatus::solved);
+  CHECK(test::norm(test::dense(found.gain) - test::dense(noisy.gain)) == 0);
+  CHECK(found.gamma_min == noisy.gamma_min);
+  CHECK(found.cost_bound == 0);
+  CHECK(found.certified_cost == 0);
+  CHECK(found.nominal_cost == 0);
+}
+
 TEST_CASE("a wrong answer of the solver is not passed on by the ellipsoid synthesis") {
   const Problem problem = ball(test::uncertain_system("laplacian3").task, 0.05);
   // A multiplier that breaks the inequality while gain and cost look right.

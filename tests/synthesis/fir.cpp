@@ -306,13 +306,76 @@ TEST_CASE("a solver's wrong responses are not passed on") {
     }
     return solution;
   };
-  CHECK(synthesis::fir(problem, slip, {.length = 6, .gamma = 0.4}).status == SynthesisStatus::failed);
+  CHECK(synthesis::fir(problem, slip, {.length = 6, .gamma = 0.15}).status == SynthesisStatus::failed);
   const auto fail = [](const synthesis::SdpProblem& programme) {
     return Csdp({.max_iterations = 1})(programme);
   };
-  const Design failed = synthesis::fir(problem, fail, {.length = 4});
+  const Design failed = synthesis::fir(problem, fail, {.length = 4, .gamma = 0.15});
   CHECK(failed.status == SynthesisStatus::failed);
   CHECK(failed.controller.length() == 0);
+  CHECK(synthesis::fir(problem, fail, {.length = 4, .slack = true}).status == SynthesisStatus::failed);
+  // Where the level is not active, no solver is needed.
+  const Design right = synthesis::fir(problem, Csdp(), {.length = 6});
+  REQUIRE(right.achieved_hinf < 0.9);
+  for (const std::optional<double>& alpha : {std::optional<double>(), std::optional<double>(0.5)}) {
+    const Design found = synthesis::fir(problem, slip, {.length = 6, .alpha = alpha});
+    REQUIRE(found.status == SynthesisStatus::solved);
+    CHECK(found.h2_squared == Catch::Approx(right.h2_squared).epsilon(1e-6));
+  }
+  CHECK(synthesis::fir(problem, fail, {.length = 6}).h2_squared ==
+        Catch::Approx(right.h2_squared).epsilon(1e-6));
+}
+
+TEST_CASE("responses that leave nothing to choose") {
+  // One coefficient, which is deadbeat control, in many scalar plants.
+  const auto scalar = [](double a, double b) {
+    return synthesis::RobustProblem<Backend>{
+        test::make_task(DenseTask{Dense{{a}}, Dense{{b}}, Dense{{1}}, Dense{{1}}, Dense{{1}}}), 0.01, 0.01};
+  };
+  for (const double a : {0.0, 0.2, 0.5, 0.7, 0.9, 1.0, 1.2, 1.5, 2.0, -1.2}) {
+    for (const std::optional<double>& gamma : {std::optional<double>(0.999), std::optional<double>()}) {
+      INFO(a);
+      const Design found = synthesis::fir(scalar(a, 1), Csdp(), {.length = 1, .gamma = gamma});
+      REQUIRE(found.status == SynthesisStatus::solved);
+      CHECK(found.h2_squared == Catch::Approx(1 + a * a).epsilon(1e-7));
+      CHECK(found.gamma_min == Catch::Approx(0.01 + 0.01 * std::abs(a)).epsilon(1e-5));
+    }
+  }
+}
+
+TEST_CASE("whether any response can end is decided without a solver") {
+  const auto least = [](const Dense& A, const Dense& B, Index length) {
+    const DenseTask task{A, B, test::identity(A.rows), test::identity(B.cols), test::identity(A.rows)};
+    return synthesis::fir(synthesis::RobustProblem<Backend>{test::make_task(task), 0.01, 0.01}, Csdp(),
+                          {.length = length});
+  };
+  // A stable mode that no input reaches fades, but does not end.
+  for (const Index length : {1, 4, 16}) {
+    const Design found = least(Dense{{0.5}}, Dense{{0}}, length);
+    CHECK(found.status == SynthesisStatus::infeasible);
+    CHECK(found.gamma_min == infinity);
+    CHECK(found.solves == 0);
+  }
+  const Dense mixed{{0.6, 0.1}, {0.2, 0.5}};  // left eigenvector (1, -1) of eigenvalue 0.4
+  CHECK(least(mixed, Dense{{1}, {1}}, 8).gamma_min == infinity);
+  CHECK(least(mixed, Dense{{1}, {0.5}}, 8).status == SynthesisStatus::solved);
+  // One that ends by itself is no obstacle, nor is one that takes three steps to reach.
+  CHECK(least(Dense{{0.5, 0.3}, {0, 0}}, Dense{{1}, {0}}, 4).status == SynthesisStatus::solved);
+  const Dense chain{{0.5, 1, 0}, {0, 0.5, 1}, {0, 0, 0.5}};
+  CHECK(least(chain, Dense{{0}, {0}, {1}}, 2).gamma_min == infinity);
+  CHECK(least(chain, Dense{{0}, {0}, {1}}, 3).gamma_min < infinity);
+}
+
+TEST_CASE("with slack, the bound is worth something only where the level is optimised") {
+  const auto problem = test::robust_problem(test::uncertain_system("laplacian3"), 0.05, 0.05);
+  const Design fixed = synthesis::fir(problem, Csdp(), {.length = 3, .slack = true});
+  const Design best = synthesis::fir(problem, Csdp(), {.length = 3, .gamma = optimised, .slack = true});
+  const Design strict = synthesis::fir(problem, Csdp(), {.length = 3, .gamma = optimised});
+  REQUIRE(fixed.status == SynthesisStatus::solved);
+  REQUIRE(best.status == SynthesisStatus::solved);
+  CHECK(fixed.achieved_hinf == Catch::Approx(0.999).epsilon(1e-5));
+  CHECK(fixed.certified_cost > 1e4 * best.certified_cost);
+  CHECK(best.cost_bound <= strict.cost_bound * (1 + 1e-5));
 }
 
 TEST_CASE("bad input of the synthesis of finite responses is refused by name") {
@@ -332,6 +395,10 @@ TEST_CASE("bad input of the synthesis of finite responses is refused by name") {
   }
   CHECK_THAT(message(0.1, 0.1, {.length = 0}), ContainsSubstring("length"));
   CHECK_THAT(message(0.1, 0.1, {.length = -3}), ContainsSubstring("length"));
+  // Above what fits into memory, whatever the programme.
+  CHECK_THAT(message(0.1, 0.1, {.length = 100'000}), ContainsSubstring("length: expected at most 357 "));
+  CHECK_THAT(message(0.1, 0.1, {.length = 278, .slack = true}),
+             ContainsSubstring("length: expected at most 270 "));
   const DenseTask lost{Dense{{1.1}}, Dense{{0}}, Dense{{1}}, Dense{{1}}, Dense{{1}}};
   CHECK_THROWS_AS(synthesis::fir(synthesis::RobustProblem<Backend>{test::make_task(lost), 0.1, 0.1}, Csdp()),
                   metalqr::NotStabilizable);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <limits>
+#include <vector>
 
 #include <metalqr/synthesis/csdp.hpp>
 #include <metalqr/synthesis/fir.hpp>
@@ -40,6 +42,45 @@ TEST_CASE("a gain that ends all in one step has the certificate of a static one"
   CHECK(found.nominal_cost == Catch::Approx(expected.nominal_cost));
   CHECK(found.cost_bound == Catch::Approx(expected.cost_bound).epsilon(1e-7));
   CHECK(found.spectral_radius < 1e-7);
+}
+
+TEST_CASE("the level of responses is a bound, and close") {
+  metalqr::Stream stream = test::stream(541);
+  // One state, so that the gain at a frequency is that of two polynomials; some are sharply tuned to one
+  // frequency, some flat.
+  for (int round = 0; round < 40; ++round) {
+    const int length = 2 + 3 * (round % 5);
+    const double tone = 3.14159 * stream.uniform();
+    std::vector<double> x{1};
+    std::vector<double> u;
+    for (int k = 0; k < length; ++k) {
+      const double size = round % 4 == 0 ? std::cos(tone * k) : round % 4 == 1 ? 1e-6 : std::pow(0.7, k);
+      if (k > 0) x.push_back(size * (round % 4 == 3 ? stream.normal() : 1));
+      u.push_back(size * (round % 4 == 2 ? stream.normal() : 1));
+    }
+    std::vector<Backend::StateMatrix> states;
+    std::vector<Backend::Gain> inputs;
+    for (int k = 0; k < length; ++k) {
+      states.push_back(test::state_matrix(Dense{{x[static_cast<std::size_t>(k)]}}));
+      inputs.push_back(test::gain(Dense{{u[static_cast<std::size_t>(k)]}}));
+    }
+    double largest = 0;
+    for (int i = 0; i <= 10'000; ++i) {
+      std::complex<double> state = 0;
+      std::complex<double> input = 0;
+      for (int k = 0; k < length; ++k) {
+        const auto z = std::polar(1.0, -3.141592653589793 * i / 10'000 * k);
+        state += x[static_cast<std::size_t>(k)] * z;
+        input += u[static_cast<std::size_t>(k)] * z;
+      }
+      largest = std::max(largest, std::hypot(0.3 * std::abs(state), 0.7 * std::abs(input)));
+    }
+    const double level = synthesis::detail::fir_level<Backend>(states, inputs, 0.3, 0.7);
+    INFO(round);
+    CHECK(level >= largest);
+    // The grid itself misses the maximum by (length pi / 20 000)^2 / 2 at most.
+    CHECK(level <= largest * (1 + 5e-6));
+  }
 }
 
 TEST_CASE("responses of another plant by hand") {

@@ -6,10 +6,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include <metalqr/core/backend.hpp>
+#include <metalqr/core/error.hpp>
 #include <metalqr/lqr/optimal_gain.hpp>
+#include <metalqr/synthesis/certificate.hpp>
 #include <metalqr/synthesis/common_lyapunov_programme.hpp>
+#include <metalqr/synthesis/input_units.hpp>
 #include <metalqr/synthesis/problem.hpp>
 #include <metalqr/synthesis/robust_gain.hpp>
 #include <metalqr/synthesis/robust_options.hpp>
@@ -24,22 +28,12 @@ template <DecomposingBackend Backend, SdpSolver Solver>
 class CommonLyapunov {
  public:
   CommonLyapunov(const RobustProblem<Backend>& problem, const Solver& solver, const RobustOptions& options)
-      : problem_(problem), solver_(solver) {
-    validate(problem);
-    validate(options);
-    // An error that is known to be zero has no share.
-    const bool both = problem.epsilon_A > 0 && problem.epsilon_B > 0;
-    const double own = problem.epsilon_A > 0 ? 1 : 0;
-    shares_ = {both && !options.alpha, options.alpha.value_or(own)};
-    // Also decides whether there is a gain at all. Tolerances are relative to a cost of one.
-    const double cost = Backend::to_double(Backend::trace(solve_dare(problem.estimate).value));
-    cost_scale_ = cost > 0 ? cost : Backend::to_double(Backend::max_abs(problem.estimate.R()));
-    noise_scale_ = noise_scale(problem.estimate);
-  }
+      : CommonLyapunov(validated(problem, options), solver, options,
+                       input_unit(problem.estimate, problem.epsilon_B)) {}
 
   /// The least level; infinity if the solver does not find it.
   double least_level() {
-    const double unit = std::max(problem_.epsilon_A, problem_.epsilon_B);
+    const double unit = largest_radius();
     if (!(unit > 0)) return 0;
     const CommonLyapunovProgramme<Backend> programme(problem_.estimate, problem_.epsilon_A / unit,
                                                      problem_.epsilon_B / unit);
@@ -47,6 +41,17 @@ class CommonLyapunov {
     const SdpSolution solution = solver_(programme.least_level(shares_));
     if (!has_solution(solution.status)) return std::numeric_limits<double>::infinity();
     return unit * std::sqrt(std::max(solution.dual_objective, 0.0));
+  }
+
+  /// The level that the optimal gain of the estimate has, not below the least one: infinity if it is not
+  /// found.
+  double certain_level() const {
+    try {
+      return alpha_ ? robustness_level<Backend>(problem_, optimal_, *alpha_)
+                    : certify<Backend>(problem_, optimal_).level;
+    } catch (const NoConvergence&) {
+      return std::numeric_limits<double>::infinity();
+    }
   }
 
   /// The design at a level, not checked yet; its bounds are infinite if there is none.
@@ -60,7 +65,7 @@ class CommonLyapunov {
     result.gamma = gamma;
     if (!has_solution(solution.status)) return result;
     result.alpha = shares_.free ? solution.y.back() : shares_.alpha;
-    result.gain = programme.gain(solution.y);
+    result.gain = programme.gain(solution.y) / static_cast<typename Backend::Scalar>(unit_);
     result.h2_squared = noise_scale_ * cost_scale_ * solution.dual_objective;
     result.cost_bound = result.h2_squared / ((1 - gamma) * (1 - gamma));
     return result;
@@ -76,16 +81,41 @@ class CommonLyapunov {
 
   /// The design with the least bound among levels above `least`.
   RobustGain<Backend> best_design(double least) {
-    if (!(std::max(problem_.epsilon_A, problem_.epsilon_B) > 0)) return design(0);
+    if (!(largest_radius() > 0)) return design(0);
     return least_bound(least, [this](double gamma) { return design(gamma); });
   }
 
   int solves() const { return solves_; }
 
  private:
-  const RobustProblem<Backend>& problem_;
+  static const RobustProblem<Backend>& validated(const RobustProblem<Backend>& problem,
+                                                 const RobustOptions& options) {
+    validate(problem);
+    validate(options);
+    return problem;
+  }
+  CommonLyapunov(const RobustProblem<Backend>& problem, const Solver& solver, const RobustOptions& options,
+                 double unit)
+      : unit_(unit), problem_(in_input_unit(problem, unit)), solver_(solver), alpha_(options.alpha) {
+    // An error that is known to be zero has no share.
+    const bool both = problem_.epsilon_A > 0 && problem_.epsilon_B > 0;
+    const double own = problem_.epsilon_A > 0 ? 1 : 0;
+    shares_ = {both && !alpha_, alpha_.value_or(own)};
+    // Also decides whether there is a gain at all. Tolerances are relative to a cost of one.
+    const RiccatiSolution<Backend> optimal = solve_dare(problem_.estimate);
+    optimal_ = optimal.gain;
+    const double cost = Backend::to_double(Backend::trace(optimal.value));
+    cost_scale_ = cost > 0 ? cost : Backend::to_double(Backend::max_abs(problem_.estimate.R()));
+    noise_scale_ = noise_scale(problem_.estimate);
+  }
+  double largest_radius() const { return std::max(problem_.epsilon_A, problem_.epsilon_B); }
+
+  double unit_;
+  RobustProblem<Backend> problem_;  // of the input unit_ u
   const Solver& solver_;
+  std::optional<double> alpha_;
   Shares shares_;
+  typename Backend::Gain optimal_;
   double cost_scale_ = 1;
   double noise_scale_ = 1;
   int solves_ = 0;
@@ -107,7 +137,8 @@ double least_common_lyapunov_level(const RobustProblem<Backend>& problem, const 
 /// linear quadratic regulator", Found. Comput. Math. 20, 2020, section 5.2). For every plant within the
 /// radii, J <= h2_squared / (1 - gamma)^2, with squares, since costs here are squared H2 norms.
 ///
-/// Whether there is a design is decided by the least level, one semidefinite programme; another is solved for
+/// Whether there is a design is decided by the least level, one semidefinite programme, or by the level of
+/// the estimate's optimal gain where that is allowed and the programme says otherwise; another is solved for
 /// a fixed gamma, and about twenty-five for `optimised`, by golden section, since the bound has one valley.
 /// Their m = n(n+1)/2 + n p + p(p+1)/2 + 1 unknowns cost O(m^3 + m^2 (3n+p)^2) an iteration. A design that is
 /// returned as `solved` was verified without the solver: stability, H-infinity level, cost.
@@ -118,12 +149,18 @@ template <DecomposingBackend Backend, SdpSolver Solver>
 RobustGain<Backend> common_lyapunov(const RobustProblem<Backend>& problem, const Solver& solver,
                                     const RobustOptions& options = {}) {
   detail::CommonLyapunov<Backend, Solver> synthesis(problem, solver, options);
-  const double least = synthesis.least_level();
   const double allowed = options.gamma.value_or(1);
+  const auto is_above = [allowed](double level) { return allowed <= level * (1 + 1e-6); };
+  const double found = synthesis.least_level();
+  double least = found;
+  if (is_above(found)) {
+    const double certain = synthesis.certain_level();
+    if (!is_above(certain)) least = certain;
+  }
   RobustGain<Backend> result;
   if (!std::isfinite(least)) {
     result = synthesis.empty(SynthesisStatus::failed);
-  } else if (allowed <= least * (1 + 1e-6)) {
+  } else if (is_above(least)) {
     result = synthesis.empty(SynthesisStatus::infeasible);
     result.gamma = allowed;
   } else {

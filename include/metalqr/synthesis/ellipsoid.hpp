@@ -17,6 +17,7 @@
 #include <metalqr/lqr/optimal_gain.hpp>
 #include <metalqr/synthesis/ellipsoid_programme.hpp>
 #include <metalqr/synthesis/golden_section.hpp>
+#include <metalqr/synthesis/input_units.hpp>
 #include <metalqr/synthesis/problem.hpp>
 #include <metalqr/synthesis/robust_gain.hpp>
 #include <metalqr/synthesis/robust_options.hpp>
@@ -24,7 +25,8 @@
 
 namespace metalqr::inline METALQR_ABI::synthesis {
 
-/// The plants [A B] = [Ahat Bhat] + D with D S D' <= I.
+/// The plants [A B] = [Ahat Bhat] + D with D S D' <= I. The units of the input are of no account, as long as
+/// all inputs share one.
 template <MatrixBackend Backend>
 struct EllipsoidProblem {
   Task<Backend> estimate;              ///< Ahat, Bhat with the cost Q, R and the noise covariance Sigma0
@@ -63,6 +65,16 @@ EllipsoidProblem<Backend> ellipsoid_around(const RobustProblem<Backend>& problem
 
 namespace detail {
 
+/// The radius of the matrices B in the ellipsoid that is the image of a ball by E.
+template <MatrixBackend Backend>
+double input_radius(const Task<Backend>& task, const typename Backend::Matrix& E) {
+  typename Backend::Matrix rows = Backend::zero_matrix(task.nu(), Backend::cols(E));
+  for (Index i = 0; i < task.nu(); ++i) {
+    for (Index j = 0; j < Backend::cols(E); ++j) rows(i, j) = E(task.nx() + i, j);
+  }
+  return Backend::to_double(metalqr::spectral_norm<Backend>(rows));
+}
+
 /// |L^-1 [I; -K] (zI - F)^-1| in H-infinity with S = L L': below 1, K stabilises every plant of the
 /// ellipsoid. Infinity where it cannot be computed.
 template <DecomposingBackend Backend>
@@ -86,6 +98,7 @@ double ellipsoid_level(const typename Backend::Matrix& L, const typename Backend
 /// Sigma0. `gamma_min` is the factor by which the ellipsoid can grow, inverted: below 1 there is a design,
 /// else `infeasible`. `gamma` is 1, `alpha` has no meaning, and `achieved_hinf` is the exact H-infinity level
 /// of the closed loop's response to errors in the ellipsoid, below 1; `certified_cost` follows from it alone.
+/// Without noise all costs are zero, and the design is that for noise of covariance I.
 /// Two semidefinite programmes with n(n+1)/2 + n p + p(p+1)/2 + 1 unknowns. A design that is returned as
 /// `solved` was verified without the solver: stability, level, the matrix inequalities, nominal cost.
 /// @throws DimensionMismatch, NotFinite, NotPositiveDefinite for a bad ellipsoid; NotStabilizable,
@@ -93,34 +106,47 @@ double ellipsoid_level(const typename Backend::Matrix& L, const typename Backend
 template <DecomposingBackend Backend, SdpSolver Solver>
 RobustGain<Backend> ellipsoid(const EllipsoidProblem<Backend>& problem, const Solver& solver) {
   using Matrix = typename Backend::Matrix;
+  using Scalar = typename Backend::Scalar;
   validate(problem);
-  const Task<Backend>& task = problem.estimate;
-  const Matrix L = detail::cholesky_factor<Backend>(problem.precision);
-  const Matrix E = Backend::solve(Backend::transpose(L), Matrix(Backend::identity_like(L)));
+  // S = L L' and its inverse is E E'; both of the input c u.
+  Matrix L = detail::cholesky_factor<Backend>(problem.precision);
+  Matrix E = Backend::solve(Backend::transpose(L), Matrix(Backend::identity_like(L)));
+  const double c = detail::input_unit(problem.estimate, detail::input_radius(problem.estimate, E));
+  const Task<Backend> task = detail::in_input_unit(problem.estimate, c);
+  for (Index i = task.nx(); i < Backend::rows(L); ++i) {
+    for (Index j = 0; j < Backend::rows(L); ++j) {
+      L(i, j) *= static_cast<Scalar>(c);
+      E(i, j) /= static_cast<Scalar>(c);
+    }
+  }
   const RiccatiSolution<Backend> optimal = solve_dare(task);
   const double noise = detail::noise_scale(task);
-  const double unit_noise = noise > 0 ? noise : 1;
 
   RobustGain<Backend> result;
   result.gain = Backend::zero_gain(task.nu(), task.nx());
   result.gamma = 1;
   // Levels are found relative to the ellipsoid's largest half axis, and costs to the optimal one.
   const double unit = Backend::to_double(metalqr::spectral_norm<Backend>(E));
-  const SdpSolution least = solver(
-      detail::EllipsoidProgramme<Backend>(task, Matrix(E / static_cast<typename Backend::Scalar>(unit)))
-          .least_level());
+  const SdpSolution least =
+      solver(detail::EllipsoidProgramme<Backend>(task, Matrix(E / static_cast<Scalar>(unit))).least_level());
   result.solves = 1;
-  if (!has_solution(least.status)) return result;
-  result.gamma_min = unit * std::sqrt(std::max(least.dual_objective, 0.0));
-  if (result.gamma_min * (1 + 1e-6) >= 1) {
-    result.status = SynthesisStatus::infeasible;
-    return result;
+  const auto is_above = [](double level) { return 1 <= level * (1 + 1e-6); };
+  const bool found = has_solution(least.status);
+  if (found) result.gamma_min = unit * std::sqrt(std::max(least.dual_objective, 0.0));
+  if (!found || is_above(result.gamma_min)) {
+    const double certain = detail::ellipsoid_level<Backend>(L, closed_loop(task, optimal.gain), optimal.gain);
+    if (!is_above(certain)) {
+      result.gamma_min = certain;
+    } else {
+      if (found) result.status = SynthesisStatus::infeasible;
+      return result;
+    }
   }
 
   const double value = Backend::to_double(Backend::trace(optimal.value));
   const double cost_scale = value > 0 ? value : Backend::to_double(Backend::max_abs(task.R()));
   const detail::EllipsoidProgramme<Backend> programme(task, E);
-  const SdpProblem least_cost = programme.least_cost(cost_scale, noise > 0 ? noise : 0);
+  const SdpProblem least_cost = programme.least_cost(cost_scale, noise);
   const SdpSolution solution = solver(least_cost);
   result.solves = 2;
   if (!has_solution(solution.status)) return result;
@@ -132,7 +158,7 @@ RobustGain<Backend> ellipsoid(const EllipsoidProblem<Backend>& problem, const So
   const double unit_cost = detail::unit_cost<Backend>(task, K);
   result.spectral_radius = Backend::to_double(metalqr::spectral_radius<Backend>(F));
   if (!std::isfinite(unit_cost) || !(result.spectral_radius < 1)) return result;
-  result.h2_squared = result.cost_bound = unit_noise * cost_scale * solution.dual_objective;
+  result.h2_squared = result.cost_bound = noise * cost_scale * solution.dual_objective;
   result.nominal_cost = Backend::to_double(metalqr::cost(task, K));
   result.achieved_hinf = detail::ellipsoid_level<Backend>(L, F, K);
   const double margin = 1 - result.achieved_hinf;
@@ -140,7 +166,7 @@ RobustGain<Backend> ellipsoid(const EllipsoidProblem<Backend>& problem, const So
   if (margin > 0 && result.nominal_cost <= result.cost_bound * slack &&
       detail::is_dual_feasible(least_cost, solution.y, 1e-7)) {
     result.status = SynthesisStatus::solved;
-    result.gain = K;
+    result.gain = K / static_cast<Scalar>(c);
   }
   return result;
 }

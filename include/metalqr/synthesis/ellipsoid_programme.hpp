@@ -89,13 +89,15 @@ class EllipsoidProgramme {
   EllipsoidProgramme(const Task<Backend>& task, const Matrix& E)
       : task_(task), E_(E), n_(task.nx()), p_(task.nu()) {}
 
-  /// min <Q, W> + <R, M> over `cost_scale`, with the noise covariance Sigma0 over `noise_scale`.
+  /// min <Q, W> + <R, M> over `cost_scale`, with the noise covariance Sigma0 over `noise_scale`, or I where
+  /// that is zero: without noise W tends to zero, and with it the gain is lost.
   SdpProblem least_cost(double cost_scale, double noise_scale) const {
     SdpProblem problem;
     problem.blocks = {n_ + p_, 3 * n_ + p_};
     for (Index j = 0; j < n_; ++j) {
       for (Index i = j; i < n_; ++i) {
-        const double noise = noise_scale > 0 ? Backend::to_double(task_.Sigma0()(j, i)) / noise_scale : 0;
+        const double noise =
+            noise_scale > 0 ? Backend::to_double(task_.Sigma0()(j, i)) / noise_scale : (i == j ? 1 : 0);
         add_entry(1, n_ + j, n_ + i, noise, problem.objective);
       }
     }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include <metalqr/core/backend.hpp>
@@ -13,10 +14,34 @@
 
 namespace metalqr::inline METALQR_ABI::synthesis::detail {
 
-/// |sum over k of [x Phi_x(k); y Phi_u(k)] z^-k| in H-infinity: the largest gain over 8 L + 1 frequencies
-/// and, around those whose neighbours are not above them, by golden section. A square of a gain is at most a
-/// trigonometric polynomial of degree L - 1, whose maximum is no more than 1 / cos(pi / 16) times that on the
-/// grid.
+/// A bound on the second derivative in w of |sum over k of G_k e^(-ikw) v|^2 with |v| = 1, where the columns
+/// of G_k = [x Phi_x(k); y Phi_u(k)] are given: 2 sum over s of s^2 |sum over k of G_(k+s)' G_k|_F.
+template <MatrixBackend Backend>
+double curvature_bound(const std::vector<typename Backend::StateMatrix>& state_response,
+                       const std::vector<typename Backend::Gain>& input_response, double x, double y) {
+  using StateMatrix = typename Backend::StateMatrix;
+  using Scalar = typename Backend::Scalar;
+  double bound = 0;
+  for (std::size_t shift = 1; shift < state_response.size(); ++shift) {
+    StateMatrix states = Backend::zero_like(state_response.front());
+    StateMatrix inputs = Backend::zero_like(state_response.front());
+    for (std::size_t k = 0; k + shift < state_response.size(); ++k) {
+      states += StateMatrix(Backend::transpose_product(state_response[k + shift], state_response[k]));
+      inputs += StateMatrix(Backend::transpose_product(input_response[k + shift], input_response[k]));
+    }
+    const StateMatrix sum = static_cast<Scalar>(x * x) * states + static_cast<Scalar>(y * y) * inputs;
+    const auto s = static_cast<double>(shift);
+    bound += 2 * s * s * Backend::to_double(Backend::norm(sum));
+  }
+  return bound;
+}
+
+/// |sum over k of [x Phi_x(k); y Phi_u(k)] z^-k| in H-infinity, from above within 3e-7 relative. A square of
+/// a gain is at least a trigonometric polynomial q of degree d = L - 1 that it equals at the frequency w of
+/// its maximum m, and there q(v) >= m cos(d (v - w)) (M. Riesz) and q(v) >= m - c (v - w)^2 / 2 with the
+/// bound c on its second derivative. So if w lies in an interval of width h, m is at most the square at its
+/// higher end over cos(d h / 2), or plus c h^2 / 8. Intervals start with d h below pi / 8 and are halved
+/// until none is left that could hold more.
 template <MatrixBackend Backend>
 double fir_level(const std::vector<typename Backend::StateMatrix>& state_response,
                  const std::vector<typename Backend::Gain>& input_response, double x, double y) {
@@ -48,41 +73,42 @@ double fir_level(const std::vector<typename Backend::StateMatrix>& state_respons
     }
     return Backend::to_double(metalqr::spectral_norm<Backend>(G));
   };
-  const double pi = std::acos(-1.0);
-  const std::size_t intervals = 8 * state_response.size();
-  const double step = pi / static_cast<double>(intervals);
-  std::vector<double> gains;
-  for (std::size_t i = 0; i <= intervals; ++i) gains.push_back(gain(step * static_cast<double>(i)));
-  double largest = *std::max_element(gains.begin(), gains.end());
-  const double worth = largest * std::cos(pi / 16);
-  const double ratio = (std::sqrt(5.0) - 1) / 2;
-  for (std::size_t i = 0; i <= intervals; ++i) {
-    const bool valley = (i > 0 && gains[i - 1] > gains[i]) || (i < intervals && gains[i + 1] > gains[i]);
-    if (valley || gains[i] < worth) continue;
-    double a = step * (static_cast<double>(i) - 1);
-    double b = step * (static_cast<double>(i) + 1);
-    double left = b - ratio * (b - a);
-    double right = a + ratio * (b - a);
-    double at_left = gain(left);
-    double at_right = gain(right);
-    while (b - a > 1e-5 * step) {
-      if (at_right > at_left) {
-        a = left;
-        left = right;
-        at_left = at_right;
-        right = a + ratio * (b - a);
-        at_right = gain(right);
-      } else {
-        b = right;
-        right = left;
-        at_right = at_left;
-        left = b - ratio * (b - a);
-        at_left = gain(left);
-      }
-    }
-    largest = std::max({largest, at_left, at_right});
+  double largest = gain(0);
+  // Gains that do not depend on the frequency.
+  if (state_response.size() == 1) return largest;
+
+  struct Interval {
+    std::size_t place;   // in widths
+    double left, right;  // gains at its ends
+  };
+  constexpr double margin = 1 + 3e-7;
+  const double curvature = curvature_bound<Backend>(state_response, input_response, x, y);
+  const auto degree = static_cast<double>(state_response.size() - 1);
+  const std::size_t count = 8 * state_response.size();
+  double width = std::acos(-1.0) / static_cast<double>(count);
+  std::vector<Interval> open;
+  for (std::size_t i = 0; i < count; ++i) {
+    const double left = i > 0 ? open.back().right : largest;
+    open.push_back({i, left, gain(width * static_cast<double>(i + 1))});
   }
-  return largest;
+  for (const Interval& interval : open) largest = std::max(largest, interval.right);
+  while (!open.empty()) {
+    const double factor = 1 / std::cos(degree * width / 2);
+    const double addend = curvature * width * width / 8;
+    std::vector<Interval> halves;
+    width /= 2;
+    for (const Interval& interval : open) {
+      const double higher = std::max(interval.left, interval.right);
+      const double most = std::sqrt(std::min(higher * higher * factor, higher * higher + addend));
+      if (most <= largest * margin) continue;
+      const double middle = gain(width * static_cast<double>(2 * interval.place + 1));
+      largest = std::max(largest, middle);
+      halves.push_back({2 * interval.place, interval.left, middle});
+      halves.push_back({2 * interval.place + 1, middle, interval.right});
+    }
+    open = std::move(halves);
+  }
+  return largest * margin;
 }
 
 }  // namespace metalqr::inline METALQR_ABI::synthesis::detail

@@ -22,6 +22,10 @@ namespace metalqr::inline METALQR_ABI::synthesis {
 /// |B - Bhat|_2 <= epsilon_B. Its cost is the long-run average of x'Qx + u'Ru under white noise of covariance
 /// Sigma0 (see `Task::with_process_noise`). Bounds that hold on both balls use Sigma0 by its largest
 /// eigenvalue s, as if it were s I; they are the published ones where Sigma0 is a multiple of I.
+///
+/// The units of the input are of no account, nor are those of the state, as long as all inputs share one and
+/// all states another. But balls are no longer balls where one state is counted in other units than the next:
+/// states that differ by orders of magnitude should be scaled before the plant is estimated.
 template <MatrixBackend Backend>
 struct RobustProblem {
   Task<Backend> estimate;  ///< Ahat, Bhat with the cost Q, R and the noise covariance Sigma0

@@ -39,7 +39,8 @@ template <MatrixBackend Backend>
 struct RobustGain {
   SynthesisStatus status = SynthesisStatus::failed;  ///< the rest but `gamma_min` has a meaning if `solved`
   typename Backend::Gain gain;                       ///< K, n_u x n_x, u = -K x; zero unless `solved`
-  double gamma_min = 0;  ///< least level for which the programme has a solution; above 1: no robust gain
+  double gamma_min = 0;  ///< least level for which the programme has a solution; above 1: no robust gain.
+                         ///< That of the optimal gain where it is lower than what the solver finds
   double gamma = 0;      ///< the level that was asked for or found
   double alpha = 0;      ///< the share of epsilon_A in it, in [0, 1]
   double h2_squared = std::numeric_limits<double>::infinity();  ///< the programme's bound on the nominal cost
