@@ -1,9 +1,9 @@
 #pragma once
 
 /// @file
-/// Everything but what needs other libraries (JSON, CSDP) and the engine with threads, whose standard headers
-/// take as long to compile as all of the federated part: include this one header, or the single headers that
-/// you need.
+/// Everything but what needs other libraries (JSON, CSDP, Ipopt) and the engine with threads, whose standard
+/// headers take as long to compile as all of the federated part: include this one header, or the single
+/// headers that you need.
 
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
@@ -115,8 +115,13 @@
 #include <metalqr/synthesis/fir_programme.hpp>
 #include <metalqr/synthesis/golden_section.hpp>
 #include <metalqr/synthesis/problem.hpp>
+#include <metalqr/synthesis/qp.hpp>
 #include <metalqr/synthesis/robust_gain.hpp>
 #include <metalqr/synthesis/robust_options.hpp>
+#include <metalqr/synthesis/safe_certificate.hpp>
+#include <metalqr/synthesis/safe_fir.hpp>
+#include <metalqr/synthesis/safe_problem.hpp>
+#include <metalqr/synthesis/safe_programme.hpp>
 #include <metalqr/synthesis/sdp.hpp>
 #include <metalqr/systems/families.hpp>
 #include <metalqr/systems/family.hpp>
