@@ -5,6 +5,8 @@
 /// headers take as long to compile as all of the federated part: include this one header, or the single
 /// headers that you need.
 
+#include <metalqr/adaptive/safe_exploration.hpp>
+#include <metalqr/adaptive/set_membership.hpp>
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
 #include <metalqr/core/eigen.hpp>
