@@ -28,7 +28,6 @@ using test::safe_integrator;
 using Problem = synthesis::SafeProblem<Backend>;
 using Design = synthesis::SafeDesign<Backend>;
 using Controller = synthesis::FirController<Backend>;
-using Fixed = metalqr::EigenBackend<double, 2, 1>;
 
 const double infinity = std::numeric_limits<double>::infinity();
 const double not_a_number = std::numeric_limits<double>::quiet_NaN();
@@ -405,22 +404,6 @@ TEST_CASE("a solver's wrong or missing solution is not passed on as safe") {
   CHECK(synthesis::safe_fir(problem, wrong, {.length = 8, .tau = 0.3}).status == SynthesisStatus::failed);
   const auto none = [](const synthesis::QpProblem&) { return synthesis::QpSolution{}; };
   CHECK(synthesis::safe_fir(problem, none, {.length = 8}).status == SynthesisStatus::failed);
-}
-
-TEST_CASE("fixed sizes give the same safe design") {
-  const Problem problem = safe_integrator(0.01, 0.02, 0.5, 0.8);
-  const synthesis::SafeProblem<Fixed> fixed{.estimate = test::make_task<Fixed>(integrator()),
-                                            .epsilon_A = 0.01,
-                                            .epsilon_B = 0.01,
-                                            .noise = 0.1,
-                                            .exploration = 0.02,
-                                            .state_limits = problem.state_limits,
-                                            .input_limits = problem.input_limits,
-                                            .x0 = {}};
-  const auto found = synthesis::safe_fir(fixed, IpoptSolver(), {.length = 8, .tau = 0.2});
-  REQUIRE(found.status == SynthesisStatus::solved);
-  CHECK(found.nominal_cost ==
-        Catch::Approx(synthesis::safe_fir(problem, IpoptSolver(), {.length = 8, .tau = 0.2}).nominal_cost));
 }
 
 TEST_CASE("bad safe problems are refused by name") {
