@@ -150,7 +150,9 @@ inline QpStatus ipopt_status(::Ipopt::ApplicationReturnStatus status) {
 
 /// Ipopt 3 (Waechter and Biegler, "On the implementation of an interior-point filter line-search algorithm
 /// for large-scale nonlinear programming", Math. Program. 106, 2006), told that all is linear or quadratic.
-/// It prints nothing. It may be called from several threads, which take turns.
+/// It prints nothing and reads no file. It may be called from several threads, which take turns. Bounds of
+/// 1e19 and more count as infinite. That a programme is infeasible is what its restoration phase concludes
+/// from a least violation that is not zero, within its rounding.
 class IpoptSolver {
  public:
   /// @throws InvalidOption.
