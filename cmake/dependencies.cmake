@@ -17,6 +17,7 @@ set(metalqr_lanes_definitions METALQR_LANES)
 metalqr_component(openmp OpenMP::OpenMP_CXX OpenMP COMPONENTS CXX)
 # The rounding of Eigen's own parallel products depends on the number of threads.
 set(metalqr_openmp_definitions EIGEN_DONT_PARALLELIZE)
+metalqr_component(qp Ipopt::Ipopt Ipopt MODULE)
 metalqr_component(sdp Csdp::Csdp Csdp MODULE)
 
 # Finds what every user needs; `missing` becomes empty, or a sentence that says what was not found.

@@ -14,6 +14,6 @@ configure_package_config_file(cmake/metalqrConfig.cmake.in ${PROJECT_BINARY_DIR}
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/metalqrConfigVersion.cmake
                                  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${PROJECT_BINARY_DIR}/metalqrConfig.cmake ${PROJECT_BINARY_DIR}/metalqrConfigVersion.cmake
-              cmake/dependencies.cmake cmake/FindCsdp.cmake cmake/FindRandom123.cmake
-              cmake/FindXsimdHeaders.cmake
+              cmake/dependencies.cmake cmake/FindCsdp.cmake cmake/FindIpopt.cmake
+              cmake/FindRandom123.cmake cmake/FindXsimdHeaders.cmake
         DESTINATION ${package_dir})

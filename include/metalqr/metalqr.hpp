@@ -1,16 +1,18 @@
 #pragma once
 
 /// @file
-/// Everything but what needs other libraries (JSON, CSDP) and the engine with threads, whose standard headers
-/// take as long to compile as all of the federated part: include this one header, or the single headers that
-/// you need.
+/// Everything but what needs other libraries (JSON, CSDP, Ipopt) and the engine with threads, whose standard
+/// headers take as long to compile as all of the federated part: include this one header, or the single
+/// headers that you need.
 
 #include <metalqr/adaptive/advance.hpp>
 #include <metalqr/adaptive/controller.hpp>
 #include <metalqr/adaptive/optimism.hpp>
 #include <metalqr/adaptive/plant_set.hpp>
 #include <metalqr/adaptive/regret.hpp>
+#include <metalqr/adaptive/safe_exploration.hpp>
 #include <metalqr/adaptive/schedule.hpp>
+#include <metalqr/adaptive/set_membership.hpp>
 #include <metalqr/adaptive/state.hpp>
 #include <metalqr/adaptive/strategy.hpp>
 #include <metalqr/adaptive/thompson_sampling.hpp>
@@ -133,8 +135,13 @@
 #include <metalqr/synthesis/input_units.hpp>
 #include <metalqr/synthesis/learned_problem.hpp>
 #include <metalqr/synthesis/problem.hpp>
+#include <metalqr/synthesis/qp.hpp>
 #include <metalqr/synthesis/robust_gain.hpp>
 #include <metalqr/synthesis/robust_options.hpp>
+#include <metalqr/synthesis/safe_certificate.hpp>
+#include <metalqr/synthesis/safe_fir.hpp>
+#include <metalqr/synthesis/safe_problem.hpp>
+#include <metalqr/synthesis/safe_programme.hpp>
 #include <metalqr/synthesis/sdp.hpp>
 #include <metalqr/synthesis/static_gain_programme.hpp>
 #include <metalqr/systems/families.hpp>
