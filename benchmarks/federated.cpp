@@ -71,7 +71,7 @@ void run_events(benchmark::State& state, Rule rule, Index agents) {
     add("events/synchronous/" + count, run_events<federated::Synchronous>, federated::Synchronous{}, agents);
     add("events/every_report/" + count, run_events<federated::Ringmaster>,
         federated::Ringmaster{.limit = 1'000'000'000}, agents);
-    // In larger fleets each event makes the server restart hundreds of agents.
+    // In larger fleets each event makes the server restart many agents, some 40 of 10 000.
     if (agents > 1000) continue;
     const auto bounded = federated::bounded(federated::Buffered{}, 10);
     add("events/restarts/" + count, run_events<std::decay_t<decltype(bounded)>>, bounded, agents);

@@ -25,7 +25,7 @@ function(metalqr_own_target target)
   if(own_SANITIZE)
     # Left out: what AddressSanitizer or Eigen's assertions find as well, at nearly half of the compile time.
     set(sanitizers -fsanitize=address,undefined -fno-sanitize=null,alignment,object-size,pointer-overflow)
-    # Optimisation takes two thirds of the compile time here.
+    # Optimisation takes two thirds of clang's compile time here.
     target_compile_options(${target} PRIVATE ${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1 -O0)
     target_link_libraries(${target} PRIVATE ${sanitizers})
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
