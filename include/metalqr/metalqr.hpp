@@ -83,6 +83,7 @@
 #include <metalqr/identification/data_bound.hpp>
 #include <metalqr/identification/dataset.hpp>
 #include <metalqr/identification/estimate.hpp>
+#include <metalqr/identification/excitation.hpp>
 #include <metalqr/identification/experiment.hpp>
 #include <metalqr/identification/least_squares.hpp>
 #include <metalqr/identification/mixed_rollouts.hpp>

@@ -20,6 +20,7 @@ using metalqr::identification::BootstrapOptions;
 using metalqr::identification::collect;
 using metalqr::identification::least_squares;
 using metalqr::identification::Percentiles;
+using metalqr::identification::TrialInputs;
 using test::Backend;
 using test::Index;
 
@@ -143,6 +144,8 @@ TEST_CASE("bad bootstraps are refused by name") {
   CHECK(refusal({.delta = 1}).find("delta: ") == 0);
   CHECK(refusal({.excitation = -1}) == "excitation: expected a finite number >= 0, got -1");
   CHECK(refusal({.noise = -1}) == "noise: expected a finite number >= 0, got -1");
+  CHECK(refusal({.excitation = 1, .inputs = TrialInputs::recorded}) ==
+        "excitation: expected none with recorded inputs, got 1");
   const auto shape = [&](const auto& call) { return test::message_of<metalqr::DimensionMismatch>(call); };
   CHECK(shape([&] { bootstrap(estimate, data, Backend::zero_gain(2, 3)); }) ==
         "K: expected shape 3x3, got 2x3");
@@ -171,6 +174,60 @@ TEST_CASE("the joint bootstrap holds for A and B at once; false alarm 1.1e-4") {
 // 465 of 500 are three standard deviations below the 479 that 1000 data sets of other seeds lead to expect.
 TEST_CASE("the joint bootstrap holds for A and B at once on more than 93 % of 500 data sets", "[.long]") {
   for (const Index rollouts : {20, 60, 100}) CHECK(held(500, rollouts, 2000) >= 465);
+}
+
+// Inputs of very different sizes, as users record them: random numbers of their common level would excite the
+// weak one 7 times more than the data did. Where each bound holds with probability 95 %, fewer than 104 of
+// 120 do with probability 1.1e-4.
+TEST_CASE("with recorded inputs the bootstrap holds for any inputs; false alarm 1.1e-4") {
+  const auto task = plant();
+  Index held_recorded = 0;
+  Index held_redrawn = 0;
+  for (std::uint64_t set = 0; set < 120; ++set) {
+    metalqr::Stream stream = test::stream(700 + set);
+    std::vector<metalqr::identification::Rollout<Backend>> rollouts;
+    for (Index i = 0; i < 20; ++i) {
+      Backend::Matrix states = Backend::zero_matrix(7, 3);
+      Backend::Matrix inputs = Backend::zero_matrix(6, 3);
+      for (Index t = 0; t < 6; ++t) {
+        inputs(t, 0) = std::sin(1.0 + static_cast<double>(i * t));
+        inputs(t, 1) = (i + t) % 3 == 0 ? 1.0 : -0.5;
+        inputs(t, 2) = 0.1 * stream.normal();
+        for (Index j = 0; j < 3; ++j) {
+          states(t + 1, j) = stream.normal();
+          for (Index l = 0; l < 3; ++l)
+            states(t + 1, j) += task.A()(j, l) * states(t, l) + task.B()(j, l) * inputs(t, l);
+        }
+      }
+      rollouts.push_back({states, inputs});
+    }
+    const metalqr::identification::Dataset<Backend> data(rollouts);
+    const auto estimate = least_squares(data);
+    const double error_A = metalqr::spectral_norm<Backend>(Backend::StateMatrix(estimate.A - task.A()));
+    const double error_B = metalqr::spectral_norm<Backend>(Backend::InputMatrix(estimate.B - task.B()));
+    const auto holds = [&](TrialInputs inputs) {
+      const auto bounds = bootstrap(estimate, data, {.trials = 300, .inputs = inputs}, {.seed = set});
+      return error_A <= bounds.epsilon_A && error_B <= bounds.epsilon_B;
+    };
+    held_recorded += holds(TrialInputs::recorded) ? 1 : 0;
+    held_redrawn += holds(TrialInputs::redrawn) ? 1 : 0;
+  }
+  CHECK(held_recorded >= 104);
+  CHECK(held_redrawn < 90);
+}
+
+TEST_CASE("trials with recorded inputs are the same for any number of threads, and for white inputs agree") {
+  const auto data = collect(plant(), {.rollouts = 60}, {.seed = 8});
+  const auto estimate = least_squares(data);
+  const auto run = [&](TrialInputs inputs, int threads) {
+    return bootstrap(estimate, data, {.trials = 2001, .inputs = inputs}, {.seed = 9}, threads);
+  };
+  const auto one = run(TrialInputs::recorded, 1);
+  CHECK(run(TrialInputs::recorded, 3).errors_A == one.errors_A);
+  const auto redrawn = run(TrialInputs::redrawn, 1);
+  CHECK(one.excitation == redrawn.excitation);
+  CHECK(std::abs(one.epsilon_A / redrawn.epsilon_A - 1) < 0.1);
+  CHECK(std::abs(one.epsilon_B / redrawn.epsilon_B - 1) < 0.1);
 }
 
 TEST_CASE("bounds are infinite, not NaN, where trials do not determine the plant") {

@@ -186,6 +186,69 @@ TEST_CASE("mixed rollouts have the errors' distribution of all rollouts; false a
   }
 }
 
+// Constant, alternating and growing excitation, which no random numbers of one level resemble.
+TEST_CASE("recorded rollouts are repeated with new noise alone; false alarm 4e-6") {
+  const Index count = 50000;
+  for (const double k : {0.0, 0.4}) {
+    std::vector<Rollout<Backend>> rollouts;
+    const std::vector<std::pair<double, Index>> plans{{0, 5}, {2, 3}, {-1, 4}};
+    std::vector<std::vector<double>> excitations;
+    for (const auto& [start, steps] : plans) {
+      rollouts.push_back({Backend::zero_matrix(steps + 1, 1), Backend::zero_matrix(steps, 1)});
+      excitations.emplace_back();
+      rollouts.back().states(0, 0) = start;
+      for (Index t = 0; t < steps; ++t) {
+        const double e = steps == 5 ? 3.0 : steps == 3 ? (t % 2 == 0 ? 1.0 : -1.0) : std::pow(2.0, t);
+        excitations.back().push_back(e);
+        // Any states; what was excitation is what the feedback leaves of the input.
+        rollouts.back().states(t + 1, 0) = 0.3 * static_cast<double>(t) - 1;
+        rollouts.back().inputs(t, 0) = e - k * rollouts.back().states(t, 0);
+      }
+    }
+    Errors direct;
+    metalqr::Stream stream = test::stream(180);
+    for (Index trial = 0; trial < count; ++trial) {
+      double xx = 0;
+      double xu = 0;
+      double uu = 0;
+      double xw = 0;
+      double uw = 0;
+      for (std::size_t i = 0; i < plans.size(); ++i) {
+        double x = plans[i].first;
+        for (const double e : excitations[i]) {
+          const double u = e - k * x;
+          const double w = 0.7 * stream.normal();
+          xx += x * x;
+          xu += x * u;
+          uu += u * u;
+          xw += x * w;
+          uw += u * w;
+          x = 0.8 * x + 0.5 * u + w;
+        }
+      }
+      const double determinant = xx * uu - xu * xu;
+      direct.A.push_back(std::abs(uu * xw - xu * uw) / determinant);
+      direct.B.push_back(std::abs(xx * uw - xu * xw) / determinant);
+    }
+    const auto number = [](double value) { return Backend::Matrix::Constant(1, 1, value); };
+    const Dataset<Backend> data(rollouts);
+    const auto recorded = metalqr::identification::detail::recorded_rollouts<Backend>(data, number(k));
+    using Recorded = metalqr::identification::detail::RecordedRollout<double>;
+    using Trials = BootstrapTrials<Backend, Recorded>;
+    const Trials trials(number(0.8), number(0.5), number(k),
+                        Backend::identity_like(Backend::zero_matrix(2, 2)), 1, 0.7, recorded);
+    Errors repeated;
+    repeated.A.resize(static_cast<std::size_t>(count + Trials::lanes));
+    repeated.B = repeated.A;
+    for (Index i = 0; i < count; i += Trials::lanes)
+      trials.run(i, {.seed = 181}, repeated.A.data() + i, repeated.B.data() + i);
+    repeated.A.resize(static_cast<std::size_t>(count));
+    repeated.B.resize(static_cast<std::size_t>(count));
+    CHECK(distance(direct.A, repeated.A) < allowed_distance(direct.A.size()));
+    CHECK(distance(direct.B, repeated.B) < allowed_distance(direct.B.size()));
+  }
+}
+
 TEST_CASE("the distance of distributions would show one degree of freedom too many") {
   const Index count = 100000;
   const Scalar five{0.9, 1.0, 0.0, 1.0, 1.0, {{0, 2}, {0, 2}, {0, 2}, {0, 2}, {0, 2}}};

@@ -171,6 +171,17 @@ TEST_CASE("data that do not determine the plant are refused with the smallest si
   CHECK_NOTHROW(least_squares(collect(plant(), {.rollouts = 6}, key), {.samples = Samples::last}));
 }
 
+TEST_CASE("data whose squares overflow are refused as such") {
+  const auto data = collect(plant(), {.rollouts = 25}, key);
+  std::vector<Rollout<Backend>> huge(data.rollouts().begin(), data.rollouts().end());
+  for (auto& rollout : huge) {
+    rollout.states *= 1e200;
+    rollout.inputs *= 1e200;
+  }
+  CHECK_THAT(test::message_of<metalqr::NotFinite>([&] { least_squares(Dataset<Backend>(huge)); }),
+             Catch::Matchers::StartsWith("factor of the data's sums of squares: expected finite entries"));
+}
+
 TEST_CASE("bad ridges are refused by name") {
   const auto data = collect(plant(), {.rollouts = 6}, key);
   const auto refusal = [&](double ridge) {

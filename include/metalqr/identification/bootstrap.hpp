@@ -17,6 +17,7 @@
 #include <metalqr/identification/confidence.hpp>
 #include <metalqr/identification/dataset.hpp>
 #include <metalqr/identification/estimate.hpp>
+#include <metalqr/identification/excitation.hpp>
 
 namespace metalqr::inline METALQR_ABI::identification {
 
@@ -28,6 +29,12 @@ enum class Percentiles {
   separate  ///< 1 - delta of each error, as in the paper: both hold at once less often
 };
 
+/// What the inputs of a trial are, besides feedback.
+enum class TrialInputs {
+  redrawn,  ///< new random numbers of the level of the data's, as in the paper: for inputs that were such
+  recorded  ///< those of the data, so that only the noise is new: for any inputs; takes the time of all steps
+};
+
 /// How `bootstrap` works.
 struct BootstrapOptions {
   Index trials = 2000;                              ///< simulated data sets, at least 1
@@ -35,6 +42,7 @@ struct BootstrapOptions {
   std::optional<double> excitation = std::nullopt;  ///< sigma_u, >= 0; without it the data's
   std::optional<double> noise = std::nullopt;       ///< sigma_w, >= 0; without it the level of the residual
   Percentiles percentiles = Percentiles::joint;     ///< what is read from the errors
+  TrialInputs inputs = TrialInputs::redrawn;        ///< what drives the trials
 };
 
 /// @throws InvalidOption, which names the field.
@@ -46,6 +54,8 @@ inline void validate(const BootstrapOptions& options) {
   if (options.excitation) {
     require_option(*options.excitation >= 0 && std::isfinite(*options.excitation), "excitation",
                    *options.excitation, "a finite number >= 0");
+    require_option(options.inputs == TrialInputs::redrawn, "excitation", *options.excitation,
+                   "none with recorded inputs");
   }
 }
 
@@ -76,22 +86,6 @@ Scalar percentile(std::vector<Scalar> values, double level) {
   return values[static_cast<std::size_t>(index)];
 }
 
-/// The root of the mean square of the entries of u + K x.
-template <FactoringBackend Backend>
-double excitation_level(const Dataset<Backend>& data, const typename Backend::Gain& K) {
-  double sum = 0;
-  for (const Rollout<Backend>& rollout : data.rollouts()) {
-    for (Index t = 0; t < Backend::rows(rollout.inputs); ++t) {
-      for (Index i = 0; i < data.nu(); ++i) {
-        typename Backend::Scalar e = rollout.inputs(t, i);
-        for (Index j = 0; j < data.nx(); ++j) e += K(i, j) * rollout.states(t, j);
-        sum += Backend::to_double(e) * Backend::to_double(e);
-      }
-    }
-  }
-  return std::sqrt(sum / (static_cast<double>(data.transitions()) * static_cast<double>(data.nu())));
-}
-
 template <class Scalar>
 void read_percentiles(const BootstrapOptions& options, Bootstrap<Scalar>& result) {
   const double level = options.percentiles == Percentiles::halved ? 1 - options.delta / 2 : 1 - options.delta;
@@ -112,14 +106,36 @@ void read_percentiles(const BootstrapOptions& options, Bootstrap<Scalar>& result
   result.epsilon_B = static_cast<double>(factor * scale_B);
 }
 
+/// Makes the errors of all trials.
+template <FactoringBackend Backend, class Rollouts>
+void run_trials(const BootstrapTrials<Backend, Rollouts>& trials, Index count, const StreamKey& key,
+                int threads, Bootstrap<typename Backend::Scalar>& result) {
+  constexpr Index lanes = BootstrapTrials<Backend, Rollouts>::lanes;
+  // Whole packs; what is beyond the last trial is cut off.
+  const Index packs = (count + lanes - 1) / lanes;
+  result.errors_A.resize(static_cast<std::size_t>(packs * lanes));
+  result.errors_B.resize(static_cast<std::size_t>(packs * lanes));
+  // Not the streams with which the data may have been drawn.
+  const StreamKey own = key.child(0x626f6f74);
+  parallel_for(
+      packs,
+      [&](Index i) {
+        const Index first = i * lanes;
+        trials.run(first, own, result.errors_A.data() + first, result.errors_B.data() + first);
+      },
+      threads);
+  result.errors_A.resize(static_cast<std::size_t>(count));
+  result.errors_B.resize(static_cast<std::size_t>(count));
+}
+
 }  // namespace detail
 
 /// The parametric bootstrap: the experiment that gave `data` is repeated on the estimated plant, from the
 /// same initial states, and the plant is estimated anew from all samples each time; the errors of these
 /// estimates stand for that of the first (Dean, Mania, Matni, Recht, Tu, arXiv 1710.01688, algorithm 2). Not
-/// a theorem, but closer to the true error than the bounds that are. Trials are simulated through sums that
-/// have exactly the distribution of those of all rollouts, several at a time in lanes. Trial i draws from a
-/// stream of its own: the result is bitwise the same for any number of threads.
+/// a theorem, but closer to the true error than the bounds that are. Trials with redrawn inputs are simulated
+/// through sums that have exactly the distribution of those of all rollouts; all run several at a time in
+/// lanes. Trial i draws from a stream of its own: the result is bitwise the same for any number of threads.
 /// @param estimate from the same data.
 /// @param K n_u x n_x, feedback under which the data were collected.
 /// @param threads at most so many; 0 leaves it to OpenMP.
@@ -130,7 +146,6 @@ Bootstrap<typename Backend::Scalar> bootstrap(const Estimate<Backend>& estimate,
                                               const BootstrapOptions& options = {}, const StreamKey& key = {},
                                               int threads = 0) {
   using Scalar = typename Backend::Scalar;
-  using Trials = detail::BootstrapTrials<Backend>;
   validate(options);
   const Index nx = data.nx();
   const Index nu = data.nu();
@@ -141,29 +156,24 @@ Bootstrap<typename Backend::Scalar> bootstrap(const Estimate<Backend>& estimate,
   metalqr::detail::require_finite<Backend>(K, "K");
   Bootstrap<Scalar> result;
   result.delta = options.delta;
-  result.excitation = options.excitation ? *options.excitation : detail::excitation_level(data, K);
+  const auto recorded = detail::recorded_rollouts<Backend>(data, K);
+  result.excitation = options.excitation ? *options.excitation : detail::excitation_level<Backend>(recorded);
   result.noise = options.noise ? *options.noise : noise_level(estimate);
-  const auto rollouts = detail::mixed_rollouts(data);
-  const Trials trials(estimate.A, estimate.B, K, estimate.factor, result.excitation, result.noise, rollouts);
-  // Whole packs; what is beyond the last trial is cut off.
-  const Index packs = (options.trials + Trials::lanes - 1) / Trials::lanes;
-  result.errors_A.resize(static_cast<std::size_t>(packs * Trials::lanes));
-  result.errors_B.resize(static_cast<std::size_t>(packs * Trials::lanes));
-  // Not the streams with which the data may have been drawn.
-  const StreamKey own = key.child(0x626f6f74);
-  parallel_for(
-      packs,
-      [&](Index i) {
-        const Index first = i * Trials::lanes;
-        trials.run(first, own, result.errors_A.data() + first, result.errors_B.data() + first);
-      },
-      threads);
-  result.errors_A.resize(static_cast<std::size_t>(options.trials));
-  result.errors_B.resize(static_cast<std::size_t>(options.trials));
+  const char* inputs = "Inputs are the feedback's plus independent Gaussian numbers of one variance.";
+  if (options.inputs == TrialInputs::recorded) {
+    using Trials = detail::BootstrapTrials<Backend, detail::RecordedRollout<Scalar>>;
+    const Trials trials(estimate.A, estimate.B, K, estimate.factor, 1, result.noise, recorded);
+    detail::run_trials(trials, options.trials, key, threads, result);
+    inputs = "Inputs are the feedback's plus numbers that do not depend on the noise.";
+  } else {
+    const auto rollouts = detail::mixed_rollouts(data);
+    const detail::BootstrapTrials<Backend> trials(estimate.A, estimate.B, K, estimate.factor,
+                                                  result.excitation, result.noise, rollouts);
+    detail::run_trials(trials, options.trials, key, threads, result);
+  }
   detail::read_percentiles(options, result);
   result.assumptions = {detail::linear_plant, detail::gaussian_noise,
-                        options.noise ? detail::given_noise : detail::estimated_noise,
-                        "Inputs are the feedback's plus independent Gaussian numbers of one variance.",
+                        options.noise ? detail::given_noise : detail::estimated_noise, inputs,
                         "The errors on the estimated plant are distributed like those on the true one."};
   return result;
 }

@@ -13,6 +13,7 @@
 #include <metalqr/core/lane_matrix.hpp>
 #include <metalqr/core/pack_product.hpp>
 #include <metalqr/core/random.hpp>
+#include <metalqr/identification/excitation.hpp>
 #include <metalqr/identification/mixed_rollouts.hpp>
 
 namespace metalqr::inline METALQR_ABI::identification::detail {
@@ -44,8 +45,8 @@ typename Lanes::Scalar norm_of_rows(const typename Lanes::Matrix& x, Index first
   return LaneTraits<Pack>::select(nonzero, sqrt(largest), Pack(0));
 }
 
-/// Trials in the lanes of a pack.
-template <FactoringBackend Backend>
+/// Trials in the lanes of a pack, of rollouts that are mixed or as they were recorded.
+template <FactoringBackend Backend, class Rollouts = MixedRollouts<typename Backend::Scalar>>
 class BootstrapTrials {
  public:
   using Scalar = typename Backend::Scalar;
@@ -53,13 +54,13 @@ class BootstrapTrials {
   using Pack = typename Lanes::Scalar;
   static constexpr Index lanes = LaneTraits<Pack>::count;
 
-  /// Experiments with feedback K (n_u x n_x), random inputs of standard deviation `excitation` and process
-  /// noise of standard deviation `noise`. `factor` is the triangular factor of regressors like the trials'
-  /// (of the data): in its coordinates they are of size one and uncorrelated, so that their normal equations
-  /// lose nothing. Any other invertible one gives the same up to rounding.
+  /// Experiments with feedback K (n_u x n_x), random inputs of standard deviation `excitation` (recorded ones
+  /// times `excitation`) and process noise of standard deviation `noise`. `factor` is the triangular factor
+  /// of regressors like the trials' (of the data): in its coordinates they are of size one and uncorrelated,
+  /// so that their normal equations lose nothing. Any other invertible one gives the same up to rounding.
   BootstrapTrials(const typename Backend::StateMatrix& A, const typename Backend::InputMatrix& B,
                   const typename Backend::Gain& K, const typename Backend::Matrix& factor, double excitation,
-                  double noise, const std::vector<MixedRollouts<Scalar>>& rollouts)
+                  double noise, const std::vector<Rollouts>& rollouts)
       : nx_(Backend::rows(A)),
         nu_(Backend::cols(B)),
         excitation_(LaneTraits<Pack>::number(excitation)),
@@ -93,7 +94,7 @@ class BootstrapTrials {
     Sums sums;
     sums.squares.assign(static_cast<std::size_t>(size * (size + 1) / 2), Pack(0));
     sums.mixed.assign(static_cast<std::size_t>(size * nx_), Pack(0));
-    for (const MixedRollouts<Scalar>& rollouts : *rollouts_) simulate(rollouts, streams, sums);
+    for (const Rollouts& rollouts : *rollouts_) simulate(rollouts, streams, sums);
     Matrix squares = Lanes::zero_matrix(size, size);
     Matrix mixed = Lanes::zero_matrix(size, nx_);
     std::size_t next = 0;
@@ -175,6 +176,32 @@ class BootstrapTrials {
     }
   }
 
+  /// Adds what a recorded rollout contributes with noise of its own.
+  void simulate(const RecordedRollout<Scalar>& rollout, std::vector<Stream>& streams, Sums& sums) const {
+    const Index size = nx_ + nu_;
+    std::vector<Pack> numbers(static_cast<std::size_t>(rollout.steps * size));
+    Index spare = -1;
+    for (Index t = 0; t < rollout.steps; ++t) {
+      for (Index i = 0; i < nu_; ++i)
+        numbers[static_cast<std::size_t>(t * size + i)] =
+            Pack(rollout.excitation[static_cast<std::size_t>(t * nu_ + i)]);
+      for (Index i = t * size + nu_; i < (t + 1) * size; ++i) {
+        if (spare < 0) {
+          spare = i;
+          continue;
+        }
+        const NormalPair<Pack> pair = draw_normals<Pack>(streams);
+        numbers[static_cast<std::size_t>(spare)] = pair.first;
+        numbers[static_cast<std::size_t>(i)] = pair.second;
+        spare = -1;
+      }
+    }
+    if (spare >= 0) numbers[static_cast<std::size_t>(spare)] = draw_normals<Pack>(streams).first;
+    std::vector<Pack> x;
+    for (const Scalar& value : rollout.initial) x.push_back(Pack(value));
+    follow(0, rollout.steps, numbers, x, sums);
+  }
+
   /// One rollout from x at time `begin` on.
   void follow(Index begin, Index end, const std::vector<Pack>& drawn, std::vector<Pack>& x,
               Sums& sums) const {
@@ -237,7 +264,7 @@ class BootstrapTrials {
   std::vector<Pack> plant_;      ///< [A B], row after row
   std::vector<Pack> gain_;       ///< K, row after row
   std::vector<Pack> whitening_;  ///< R'^-1, the rows of the lower triangle
-  const std::vector<MixedRollouts<Scalar>>* rollouts_;
+  const std::vector<Rollouts>* rollouts_;
 };
 
 }  // namespace metalqr::inline METALQR_ABI::identification::detail

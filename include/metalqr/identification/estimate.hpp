@@ -119,12 +119,13 @@ typename Backend::Matrix block_of(const typename Backend::Matrix& x, Index i, In
 
 /// Throws `RankDeficient` unless the regressors with the triangular factor R, their columns scaled to norm
 /// one, have a smallest singular value above the rounding of R; the units of states and inputs do not
-/// matter.
+/// matter. Throws `NotFinite` where the data are too large for their squares.
 template <FactoringBackend Backend>
 void require_full_rank(const typename Backend::Matrix& R, Index transitions) {
   using std::sqrt;
   using Scalar = typename Backend::Scalar;
   const Index count = Backend::rows(R);
+  metalqr::detail::require_finite<Backend>(R, "factor of the data's sums of squares");
   typename Backend::Matrix scaled = R;
   for (Index j = 0; j < count; ++j) {
     Scalar largest(0);

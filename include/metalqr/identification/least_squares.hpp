@@ -32,7 +32,8 @@ inline void validate(const LeastSquaresOptions& options) {
 
 /// The plant that fits the data best, by orthogonal factorisation of the regressors: for many rollouts or
 /// for a single trajectory. 8 m (2 n_x + n_u)^2 operations for m transitions at most.
-/// @throws RankDeficient (also for fewer transitions than n_x + n_u without a ridge), InvalidOption.
+/// @throws RankDeficient (also for fewer transitions than n_x + n_u without a ridge), InvalidOption;
+/// NotFinite where sums of squares overflow.
 template <FactoringBackend Backend>
 Estimate<Backend> least_squares(const Dataset<Backend>& data, const LeastSquaresOptions& options = {}) {
   validate(options);

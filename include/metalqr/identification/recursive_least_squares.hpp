@@ -120,7 +120,7 @@ class RecursiveLeastSquares {
   double log_determinant() const { return detail::log_determinant<Backend>(factor_, nx_ + nu_); }
 
   /// The estimate from all transitions so far. O((n_x + n_u)^3).
-  /// @throws RankDeficient.
+  /// @throws RankDeficient; NotFinite where sums of squares overflow.
   Estimate<Backend> estimate() const {
     using std::max;
     using std::sqrt;
