@@ -127,7 +127,7 @@ inline double coverage(const std::vector<Pair>& bounds, const std::vector<Pair>&
 }
 
 /// The curves of the panel of A or of B.
-inline std::string error_curves(const std::string& member) {
+inline std::string error_curves(const std::string& member, bool planned) {
   const std::string x = "'identification.csv' using 'N':";
   const auto line = [&](const std::string& name, const std::string& style, const std::string& title) {
     return ", \\\n     " + x + "'" + name + "_" + member + "' with linespoints " + style + " title '" +
@@ -140,11 +140,13 @@ inline std::string error_curves(const std::string& member) {
          line("bound", "lw 2 dt 4 pt 9 ps 0.8 lc rgb c_green", "data-dependent bound, all samples") +
          line("error_last", "lw 2 pt 6 ps 0.7 lc rgb c_sky", "true error, last samples") +
          line("bound_last", "lw 2 dt 4 pt 8 ps 0.8 lc rgb c_orange", "data-dependent bound, last samples") +
-         ", \\\n     'planning.csv' using 'N':'bound_" + member +
-         "' with lines lw 2 dt 3 lc rgb c_black title 'a-priori bound, last samples'\n";
+         (planned ? ", \\\n     'planning.csv' using 'N':'bound_" + member +
+                        "' with lines lw 2 dt 3 lc rgb c_black title 'a-priori bound, last samples'"
+                  : "") +
+         "\n";
 }
 
-inline Picture identification_picture(const Settings& settings) {
+inline Picture identification_picture(const Settings& settings, bool planned) {
   return {.name = "identification",
           .width = 1300,
           .height = 560,
@@ -161,9 +163,9 @@ set yrange [0.02:100]
 set key top right samplen 4
 set ylabel 'error or bound in spectral norm (medians)'
 set title 'Error of the estimated A, and what can be said of it'
-)" + error_curves("A") +
+)" + error_curves("A", planned) +
               "unset ylabel\nunset key\nset title 'Error of the estimated B, and what can be said of it'\n" +
-              error_curves("B") + "unset multiplot\n"};
+              error_curves("B", planned) + "unset multiplot\n"};
 }
 
 }  // namespace detail
@@ -234,14 +236,17 @@ inline Study identification_study(const Plant& plant, const Settings& settings) 
   }
   io::Table planning{.comments = {"arXiv 1710.01688, proposition 1.1, from the true plant"},
                      .columns = {"N", "bound_A", "bound_B"}};
-  for (Index rollouts = 119; rollouts <= 2 * settings.rollouts.back(); rollouts += 3) {
-    const auto bound = identification::planning_bound(
-        plant.task, {.rollouts = rollouts, .horizon = settings.horizon}, {.delta = settings.delta});
+  const auto bound_for = [&](Index rollouts) {
+    return identification::planning_bound(plant.task, {.rollouts = rollouts, .horizon = settings.horizon},
+                                          {.delta = settings.delta});
+  };
+  const auto least = static_cast<Index>(std::ceil(bound_for(1).least_rollouts));
+  for (Index rollouts = least; rollouts <= 2 * settings.rollouts.back(); rollouts += 3) {
+    const auto bound = bound_for(rollouts);
     planning.rows.push_back({static_cast<double>(rollouts), bound.epsilon_A, bound.epsilon_B});
   }
-  if (planning.rows.empty()) planning.rows.push_back({119, std::nan(""), std::nan("")});
   study.tables = {{"identification.csv", table}, {"planning.csv", planning}};
-  study.pictures = {detail::identification_picture(settings)};
+  study.pictures = {detail::identification_picture(settings, !planning.rows.empty())};
   return study;
 }
 

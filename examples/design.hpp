@@ -126,15 +126,21 @@ inline constexpr bool has_solver =
     false;
 #endif
 
+/// Whatever the method, an option that is wrong is worth a word.
+/// @throws metalqr::InvalidOption.
+inline void validate(const DesignOptions& options) {
+  validate(synthesis::FirOptions{
+      .length = options.length, .gamma = options.gamma, .alpha = options.alpha, .slack = options.slack});
+}
+
 /// A controller for every plant within the radii of a problem.
 /// @throws metalqr::Error; InvalidOption for a method that needs a solver where there is none.
 inline Design make_design(const synthesis::RobustProblem<Backend>& problem, Method method,
                           const DesignOptions& options) {
-  // Whatever the method, an option that is wrong is worth a word.
+  validate(options);
   const synthesis::RobustOptions robust{.gamma = options.gamma, .alpha = options.alpha};
   const synthesis::FirOptions fir{
       .length = options.length, .gamma = options.gamma, .alpha = options.alpha, .slack = options.slack};
-  validate(fir);
   if (method == Method::certainty_equivalence)
     return detail::design_of(synthesis::certainty_equivalence(problem));
 #ifdef METALQR_EXAMPLES_SDP

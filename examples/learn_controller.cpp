@@ -87,13 +87,15 @@ Knowledge learn(const identification::Dataset<Backend>& data, const Settings& se
       settings.samples == "last" ? identification::Samples::last : identification::Samples::all;
   const auto estimate = identification::least_squares(data, {.samples = samples});
   const auto all = samples == identification::Samples::all ? estimate : identification::least_squares(data);
-  Knowledge result{
-      estimate,
-      identification::data_bound(estimate,
-                                 {.delta = settings.delta, .noise = settings.noise, .rigorous = false}),
-      identification::bootstrap(all, data, K,
-                                {.trials = settings.trials, .delta = settings.delta, .noise = settings.noise},
-                                {.seed = seed})};
+  Knowledge result{estimate,
+                   identification::data_bound(
+                       estimate, {.delta = settings.delta, .noise = settings.noise, .rigorous = false}),
+                   identification::bootstrap(all, data, K,
+                                             {.trials = settings.trials,
+                                              .delta = settings.delta,
+                                              .noise = settings.noise,
+                                              .inputs = identification::TrialInputs::recorded},
+                                             {.seed = seed})};
   const bool bound = settings.confidence == "bound";
   result.epsilon_A = bound ? result.bound.epsilon_A : result.bootstrap.epsilon_A;
   result.epsilon_B = bound ? result.bound.epsilon_B : result.bootstrap.epsilon_B;
@@ -102,11 +104,12 @@ Knowledge learn(const identification::Dataset<Backend>& data, const Settings& se
 
 Design control(const Task& task, const Knowledge& known, const Settings& settings) {
   const Method method = examples::methods().at(settings.method);
+  const examples::DesignOptions options{.gamma = settings.gamma, .length = settings.length};
+  validate(options);
   if (settings.uses_ellipsoid()) {
     return examples::make_design(metalqr::synthesis::learned_problem(known.bound, task.Q(), task.R()));
   }
-  return examples::make_design({task, known.epsilon_A, known.epsilon_B}, method,
-                               {.gamma = settings.gamma, .length = settings.length});
+  return examples::make_design({task, known.epsilon_A, known.epsilon_B}, method, options);
 }
 
 std::vector<std::string> assumptions_of(const Knowledge& known, const Settings& settings) {

@@ -90,7 +90,9 @@ inline void print_estimate(const identification::Dataset<Backend>& data, const K
                                            : "");
   std::printf(
       "  The bound is a theorem %s.\n"
-      "  The bootstrap repeats your experiment %td times on the estimate: closer to the truth, no proof.\n",
+      "  The bootstrap repeats your experiment %td times on the estimate, with your initial states and "
+      "inputs\n"
+      "  and noise of its own: closer to the truth, no proof.\n",
       known.bound.rigorous         ? "for these data"
       : known.estimate.independent ? "for these data if sigma_w is not above the figure above"
                                    : "if each rollout gives one step (see --samples last); for all steps "

@@ -112,8 +112,11 @@ Json on_the_truth(const Task& truth, const Task& estimate, const Design& design)
   Json result = Json::object();
   if (design.gain || design.controller)
     result["true_cost"] = examples::number_or_null(examples::cost_on(truth, design));
-  const auto optimum = metalqr::solve_dare(truth);
-  result["true_optimal_cost"] = Backend::inner(optimum.value, truth.Sigma0());
+  try {
+    result["true_optimal_cost"] = Backend::inner(metalqr::solve_dare(truth).value, truth.Sigma0());
+  } catch (const metalqr::NotStabilizable&) {
+    result["true_optimal_cost"] = nullptr;
+  }
   const Backend::StateMatrix error_A = truth.A() - estimate.A();
   const Backend::InputMatrix error_B = truth.B() - estimate.B();
   result["true_error_A"] = metalqr::spectral_norm<Backend>(error_A);
@@ -165,7 +168,8 @@ Fields of the input:
                         (default 0.999, or of fir with slack "optimise"); for common_lyapunov and fir
   alpha                 share of epsilon_A in the level, in (0, 1), or "free" (default): the best one
   length, slack         of fir: coefficients of the responses (16); may they end in a rest (false)
-  true_A, true_B        optional: the true plant, on which the result is then evaluated
+  true_A, true_B        optional: the true plant, on which the result is then evaluated; costs that no gain
+                        makes finite are null
 Fields of the last line, where they have a meaning; null is infinite:
   status                solved, infeasible (no such controller: gamma_min tells how far off) or failed
   certified             whether stability on every plant within the bounds is proved

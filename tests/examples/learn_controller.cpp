@@ -95,7 +95,8 @@ TEST_CASE("learn_controller gives the library's answers, and the true plant obey
   CHECK(confidence.at("bound").at("epsilon_A").get<double>() == Catch::Approx(bound.epsilon_A).epsilon(1e-9));
   CHECK(confidence.at("bound").at("epsilon_B").get<double>() == Catch::Approx(bound.epsilon_B).epsilon(1e-9));
   CHECK(confidence.at("bound").at("rigorous") == false);
-  const auto repeated = identification::bootstrap(estimate, data, {.trials = 500}, {.seed = 5});
+  const auto repeated = identification::bootstrap(
+      estimate, data, {.trials = 500, .inputs = identification::TrialInputs::recorded}, {.seed = 5});
   CHECK(confidence.at("bootstrap").at("epsilon_A").get<double>() ==
         Catch::Approx(repeated.epsilon_A).epsilon(1e-9));
   CHECK(confidence.at("bootstrap").at("epsilon_B").get<double>() ==
@@ -199,6 +200,10 @@ TEST_CASE("learn_controller refuses bad options by name") {
   CHECK_THAT(refused(tiny, "--trials 0"), ContainsSubstring("InvalidOption: trials"));
   CHECK_THAT(refused(tiny, "--method common_lyapunov --gamma 1"), ContainsSubstring("InvalidOption: gamma"));
   CHECK_THAT(refused(tiny, "--method fir --length 0"), ContainsSubstring("InvalidOption: length"));
+  // Also where the method has no use for it.
+  CHECK_THAT(refused(tiny, "--gamma 2"), ContainsSubstring("InvalidOption: gamma"));
+  CHECK_THAT(refused(tiny, "--method certainty_equivalence --length 0"),
+             ContainsSubstring("InvalidOption: length"));
   CHECK_THAT(refused(tiny, "--feedback none.json"), ContainsSubstring("ParseError: none.json"));
   CHECK_THAT(refused(tiny, "--samples last --confidence bootstrap"), ContainsSubstring("--samples"));
   CHECK_THAT(refused(tiny, "--method lqg"), ContainsSubstring("--method"));

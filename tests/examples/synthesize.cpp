@@ -161,6 +161,9 @@ TEST_CASE("synthesize evaluates a certainty-equivalent gain on the estimate and 
   wrong["true_B"] = {{1}};
   wrong["method"] = "certainty_equivalence";
   CHECK(synthesized(wrong).at("true_cost").is_null());
+  wrong["true_B"] = {{0}};
+  CHECK(synthesized(wrong).at("true_cost").is_null());
+  CHECK(synthesized(wrong).at("true_optimal_cost").is_null());
 }
 
 TEST_CASE("where no controller is robust enough, synthesize says how far off the bounds are") {
@@ -221,7 +224,8 @@ TEST_CASE("synthesize refuses every bad input by the name of its field") {
   CHECK_THAT(refused(with("R", {{0}})), ContainsSubstring("NotPositiveDefinite: R"));
   CHECK_THAT(refused(with("Q", {{"x"}})), ContainsSubstring("field Q, row 0"));
   CHECK_THAT(refused(with("epsilon_A", -0.1)), ContainsSubstring("InvalidOption: epsilon_A"));
-  CHECK_THAT(refused(with("epsilon_A", 0)), ContainsSubstring("InvalidOption: epsilon_A"));
+  CHECK_THAT(refused(with("epsilon_A", 0)), ContainsSubstring("common_lyapunov and fir take zero"));
+  CHECK_THAT(refused(with("epsilon_B", 0)), ContainsSubstring("InvalidOption: epsilon_B"));
   CHECK_THAT(refused(with("epsilon_B", "small")), ContainsSubstring("field epsilon_B: expected a number"));
   CHECK_THAT(refused(with("method", "lqg")), ContainsSubstring("field method: expected one of certainty"));
   CHECK_THAT(refused(with("method", 3)), ContainsSubstring("field method: expected a text"));

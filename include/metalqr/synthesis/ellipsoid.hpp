@@ -50,8 +50,10 @@ template <MatrixBackend Backend>
 EllipsoidProblem<Backend> ellipsoid_around(const RobustProblem<Backend>& problem, double alpha = 0.5) {
   using Scalar = typename Backend::Scalar;
   validate(problem);
-  metalqr::detail::require_option(problem.epsilon_A > 0, "epsilon_A", problem.epsilon_A, "a positive number");
-  metalqr::detail::require_option(problem.epsilon_B > 0, "epsilon_B", problem.epsilon_B, "a positive number");
+  const char* interior =
+      "a positive number, for an ellipsoid with an interior (common_lyapunov and fir take zero)";
+  metalqr::detail::require_option(problem.epsilon_A > 0, "epsilon_A", problem.epsilon_A, interior);
+  metalqr::detail::require_option(problem.epsilon_B > 0, "epsilon_B", problem.epsilon_B, interior);
   metalqr::detail::require_option(alpha > 0 && alpha < 1, "alpha", alpha, "a number in (0, 1)");
   const Index n = problem.estimate.nx();
   const Index size = n + problem.estimate.nu();
