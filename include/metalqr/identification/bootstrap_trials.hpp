@@ -38,7 +38,7 @@ typename Lanes::Scalar norm_of_rows(const typename Lanes::Matrix& x, Index first
   Matrix power = gram;
   for (int k = 0; k < squarings && Lanes::rows(gram) > 1; ++k) {
     power = power / Lanes::trace(power);
-    const Matrix square = Lanes::product(power, power);
+    const Matrix square = Lanes::transpose_product(power, power);
     power = square;
   }
   const Pack largest = Lanes::inner(power, gram) / Lanes::trace(power);
