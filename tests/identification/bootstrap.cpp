@@ -110,7 +110,7 @@ TEST_CASE("a trial depends on the key and its number alone, bitwise for any numb
     CHECK(several.errors_B == one.errors_B);
     CHECK(several.epsilon_A == one.epsilon_A);
   }
-  const auto fewer = run(13, 2);
+  const auto fewer = run(21, 2);
   CHECK(std::equal(fewer.errors_B.begin(), fewer.errors_B.end(), one.errors_B.begin()));
   CHECK(run(101, 1, 5).errors_A != one.errors_A);
 }
@@ -140,6 +140,13 @@ TEST_CASE("bad bootstraps are refused by name") {
     return test::message_of<InvalidOption>([&] { bootstrap(estimate, data, options); });
   };
   CHECK(refusal({.trials = 0}) == "trials: expected at least 1, got 0");
+  CHECK(refusal({.trials = 19}) == "trials: expected at least 1 / delta, got 19");
+  CHECK(refusal({.trials = 39, .percentiles = Percentiles::halved}) ==
+        "trials: expected at least 2 / delta, got 39");
+  CHECK_NOTHROW(bootstrap(estimate, data, {.trials = 20}));
+  CHECK(test::message_of<InvalidOption>([&] {
+          bootstrap(least_squares(data, {.ridge = 1}), data);
+        }).find("estimate.ridge: expected 0") == 0);
   CHECK(refusal({.delta = 0}) == "delta: expected a number in (0, 1), got 0");
   CHECK(refusal({.delta = 1}).find("delta: ") == 0);
   CHECK(refusal({.excitation = -1}) == "excitation: expected a finite number >= 0, got -1");
@@ -149,6 +156,9 @@ TEST_CASE("bad bootstraps are refused by name") {
   const auto shape = [&](const auto& call) { return test::message_of<metalqr::DimensionMismatch>(call); };
   CHECK(shape([&] { bootstrap(estimate, data, Backend::zero_gain(2, 3)); }) ==
         "K: expected shape 3x3, got 2x3");
+  const auto last = least_squares(data, {.samples = metalqr::identification::Samples::last});
+  CHECK(shape([&] { bootstrap(last, data); }) ==
+        "estimate.transitions: expected all 120 of the data, as in the trials, got 20");
   auto other = estimate;
   other.A = Backend::zero_state_matrix(2);
   CHECK(shape([&] { bootstrap(other, data); }) == "estimate.A: expected shape 3x3, got 2x2");
@@ -228,6 +238,21 @@ TEST_CASE("trials with recorded inputs are the same for any number of threads, a
   CHECK(one.excitation == redrawn.excitation);
   CHECK(std::abs(one.epsilon_A / redrawn.epsilon_A - 1) < 0.1);
   CHECK(std::abs(one.epsilon_B / redrawn.epsilon_B - 1) < 0.1);
+}
+
+TEST_CASE("trials that are unlike the data are noticed") {
+  // An unstable plant under feedback, in one trajectory: its inputs without the feedback let trials explode.
+  Backend::Gain K = Backend::zero_gain(3, 3);
+  for (Index i = 0; i < 3; ++i) K(i, i) = 0.8;
+  const auto data =
+      collect(plant(), K, Backend::zero_state(3), {.rollouts = 1, .horizon = 400}, {.seed = 10});
+  const auto estimate = least_squares(data);
+  for (const TrialInputs inputs : {TrialInputs::redrawn, TrialInputs::recorded}) {
+    const auto told = bootstrap(estimate, data, K, {.trials = 100, .inputs = inputs});
+    CHECK(told.regressor_ratio > 0.8);
+    CHECK(told.regressor_ratio < 1.25);
+    CHECK(bootstrap(estimate, data, {.trials = 100, .inputs = inputs}).regressor_ratio > 100);
+  }
 }
 
 TEST_CASE("bounds are infinite, not NaN, where trials do not determine the plant") {

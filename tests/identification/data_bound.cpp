@@ -71,7 +71,7 @@ Trial try_bound(Index rollouts, Samples samples, Index trials) {
 /// Coverage is far above 95 %, so that a failure by chance is out of the question (4 standard deviations of a
 /// coverage of 99 % are 4 % of 100 trials). The medians lie near 3 with a spread of 1.3/sqrt(trials).
 void check_bound(Index trials) {
-  for (const Index rollouts : {20, 100}) {
+  for (const Index rollouts : {20, 60, 100}) {
     const Trial last = try_bound(rollouts, Samples::last, trials);
     CHECK(last.held >= trials * 95 / 100);
     CHECK(last.ratio_A >= 2.5);
@@ -82,6 +82,8 @@ void check_bound(Index trials) {
     CHECK(all.held >= trials * 95 / 100);
     CHECK(all.ratio_A >= 2.5);
     CHECK(all.ratio_A <= 3.6);
+    CHECK(all.ratio_B >= 2.5);
+    CHECK(all.ratio_B <= 3.6);
   }
 }
 
@@ -96,10 +98,10 @@ TEST_CASE("the level of the data bound has the reference value") {
 TEST_CASE("the data bound is what Z'Z says of each block") {
   const auto data = collect(plant(), {.rollouts = 40}, key);
   const auto estimate = least_squares(data, {.samples = Samples::last});
-  const auto bound = data_bound(estimate, {.delta = 0.1, .noise = 0.7});
+  const auto bound = data_bound(estimate, {.delta = 0.1, .noise = 1.1});
   const Dense R = dense<Backend>(estimate.factor);
   const Dense inverse = solve(transpose(R) * R, test::identity(6));
-  const double level = data_bound_level(3, 3, 0.1, 0.7);
+  const double level = data_bound_level(3, 3, 0.1, 1.1);
   for (const Index first : {0, 3}) {
     Dense block(3, 3);
     for (Index i = 0; i < 3; ++i) {
@@ -109,7 +111,7 @@ TEST_CASE("the data bound is what Z'Z says of each block") {
     CHECK(std::abs((first == 0 ? bound.epsilon_A : bound.epsilon_B) / expected - 1) < 1e-12);
   }
   CHECK(bound.delta == 0.1);
-  CHECK(bound.noise == 0.7);
+  CHECK(bound.noise == 1.1);
   CHECK(std::abs(bound.ellipsoid.level / level - 1) < 1e-15);
   CHECK(bound.rigorous);
   CHECK(bound.assumptions.size() == 4);
@@ -128,6 +130,19 @@ TEST_CASE("dependent rows are refused unless told otherwise, and an estimated no
   CHECK_FALSE(estimated.rigorous);
   CHECK(estimated.noise == noise_level(last));
   CHECK(estimated.assumptions != data_bound(last, {.noise = 1}).assumptions);
+}
+
+TEST_CASE("a noise level that the residual refutes is no theorem") {
+  const auto last = least_squares(collect(plant(), {}, key), {.samples = Samples::last});
+  const double shown = noise_level(last);
+  const auto refuted = data_bound(last, {.noise = 0.8 * shown});
+  CHECK_FALSE(refuted.rigorous);
+  CHECK(refuted.assumptions.size() == 5);
+  CHECK(data_bound(last, {.noise = shown}).rigorous);
+  // 282 degrees of freedom: by the exact quantile chi-squared is above 282 / 0.85^2 = 390 with probability
+  // 2e-5.
+  CHECK_FALSE(data_bound(last, {.delta = 0.05, .noise = 0.8 * shown}).rigorous);
+  CHECK(data_bound(last, {.delta = 1e-9, .noise = 0.8 * shown}).rigorous);
 }
 
 TEST_CASE("bad options of the data bound are refused by name") {

@@ -89,6 +89,26 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("a bound that the data refute is no theorem") {
+  // x+ = 0.5 x + 1000 u: the ridge pulls the estimate far below, and plant_norm = 10 is wrong.
+  const auto steep =
+      test::make_task({{{0.5}}, {{1000}}, test::identity(1), test::identity(1), test::identity(1)});
+  const auto estimate = least_squares(
+      collect(steep, {.rollouts = 1, .horizon = 20, .excitation = 0.1}, {.seed = 5}), {.ridge = 1});
+  for (const BoundForm form : {BoundForm::covering, BoundForm::trace}) {
+    const auto wrong = trajectory_bound(estimate, {.noise = 1, .form = form});
+    CHECK_FALSE(wrong.ellipsoid.contains(steep.A(), steep.B()));
+    CHECK_FALSE(wrong.rigorous);
+    CHECK(wrong.assumptions.size() >= 6);
+    const auto right = trajectory_bound(estimate, {.noise = 1, .plant_norm = 1001, .form = form});
+    CHECK(right.ellipsoid.contains(steep.A(), steep.B()));
+    CHECK(right.rigorous);
+    const auto calm = least_squares(trajectory(300, 8), {.ridge = 0.1});
+    CHECK_FALSE(trajectory_bound(calm, {.noise = 0.1, .plant_norm = 1.7, .form = form}).rigorous);
+    CHECK(trajectory_bound(calm, {.noise = 0.5, .plant_norm = 1.7, .form = form}).rigorous);
+  }
+}
+
 TEST_CASE("the trace form is the Frobenius norm's") {
   const auto estimate = least_squares(trajectory(100, 7), {.ridge = 0.1});
   const auto bound = trajectory_bound(estimate, {.noise = 1, .form = BoundForm::trace});

@@ -7,7 +7,9 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <metalqr/core/check.hpp>
@@ -37,8 +39,8 @@ enum class TrialInputs {
 
 /// How `bootstrap` works.
 struct BootstrapOptions {
-  Index trials = 2000;                              ///< simulated data sets, at least 1
-  double delta = 0.05;                              ///< probability of failure, in (0, 1)
+  Index trials = 2000;  ///< simulated data sets, at least 1 / delta, 2 / delta for `halved`
+  double delta = 0.05;  ///< probability of failure, in (0, 1)
   std::optional<double> excitation = std::nullopt;  ///< sigma_u, >= 0; without it the data's
   std::optional<double> noise = std::nullopt;       ///< sigma_w, >= 0; without it the level of the residual
   Percentiles percentiles = Percentiles::joint;     ///< what is read from the errors
@@ -50,6 +52,11 @@ inline void validate(const BootstrapOptions& options) {
   using metalqr::detail::require_option;
   require_option(options.trials >= 1, "trials", static_cast<double>(options.trials), "at least 1");
   detail::require_delta(options.delta);
+  // Of fewer, none is beyond the percentile.
+  const bool halved = options.percentiles == Percentiles::halved;
+  require_option(static_cast<double>(options.trials) * options.delta >= (halved ? 2 : 1) * (1 - 1e-12),
+                 "trials", static_cast<double>(options.trials),
+                 halved ? "at least 2 / delta" : "at least 1 / delta");
   detail::require_noise(options.noise);
   if (options.excitation) {
     require_option(*options.excitation >= 0 && std::isfinite(*options.excitation), "excitation",
@@ -63,11 +70,15 @@ inline void validate(const BootstrapOptions& options) {
 /// where there are too many of them.
 template <class Scalar>
 struct Bootstrap {
-  double epsilon_A = 0;                  ///< bound of |A_hat - A|_2
-  double epsilon_B = 0;                  ///< bound of |B_hat - B|_2
-  double delta = 0;                      ///< probability that it fails
-  double excitation = 0;                 ///< sigma_u that was used
-  double noise = 0;                      ///< sigma_w that was used
+  double epsilon_A = 0;   ///< bound of |A_hat - A|_2
+  double epsilon_B = 0;   ///< bound of |B_hat - B|_2
+  double delta = 0;       ///< probability that it fails
+  double excitation = 0;  ///< sigma_u that was used
+  double noise = 0;       ///< sigma_w that was used
+  /// The median over the trials of the mean square of their regressors (x, u), in the coordinates in which it
+  /// is one for the data. Far from one, trials are unlike the experiment, and say nothing of it: K may be
+  /// missing or wrong.
+  double regressor_ratio = 0;
   std::vector<Scalar> errors_A;          ///< spectral norm of the error of A in each trial
   std::vector<Scalar> errors_B;          ///< spectral norm of the error of B in each trial
   std::vector<const char*> assumptions;  ///< what was taken on trust, one sentence each
@@ -115,17 +126,21 @@ void run_trials(const BootstrapTrials<Backend, Rollouts>& trials, Index count, c
   const Index packs = (count + lanes - 1) / lanes;
   result.errors_A.resize(static_cast<std::size_t>(packs * lanes));
   result.errors_B.resize(static_cast<std::size_t>(packs * lanes));
+  auto sizes = result.errors_A;
   // Not the streams with which the data may have been drawn.
   const StreamKey own = key.child(0x626f6f74);
   parallel_for(
       packs,
       [&](Index i) {
         const Index first = i * lanes;
-        trials.run(first, own, result.errors_A.data() + first, result.errors_B.data() + first);
+        trials.run(first, own, result.errors_A.data() + first, result.errors_B.data() + first,
+                   sizes.data() + first);
       },
       threads);
   result.errors_A.resize(static_cast<std::size_t>(count));
   result.errors_B.resize(static_cast<std::size_t>(count));
+  sizes.resize(static_cast<std::size_t>(count));
+  result.regressor_ratio = static_cast<double>(percentile(std::move(sizes), 0.5));
 }
 
 }  // namespace detail
@@ -136,10 +151,11 @@ void run_trials(const BootstrapTrials<Backend, Rollouts>& trials, Index count, c
 /// a theorem, but closer to the true error than the bounds that are. Trials with redrawn inputs are simulated
 /// through sums that have exactly the distribution of those of all rollouts; all run several at a time in
 /// lanes. Trial i draws from a stream of its own: the result is bitwise the same for any number of threads.
-/// @param estimate from the same data.
+/// @param estimate by ordinary least squares from all transitions of the same data.
 /// @param K n_u x n_x, feedback under which the data were collected.
 /// @param threads at most so many; 0 leaves it to OpenMP.
-/// @throws DimensionMismatch, NotFinite for a bad K or an estimate of another size; InvalidOption.
+/// @throws DimensionMismatch, NotFinite for a bad K or an estimate of another size or number of transitions;
+/// InvalidOption, also for an estimate with a ridge.
 template <FactoringBackend Backend>
 Bootstrap<typename Backend::Scalar> bootstrap(const Estimate<Backend>& estimate, const Dataset<Backend>& data,
                                               const std::type_identity_t<typename Backend::Gain>& K,
@@ -152,6 +168,12 @@ Bootstrap<typename Backend::Scalar> bootstrap(const Estimate<Backend>& estimate,
   metalqr::detail::require_shape<Backend>(estimate.A, nx, nx, "estimate.A");
   metalqr::detail::require_shape<Backend>(estimate.B, nx, nu, "estimate.B");
   validate(estimate);
+  metalqr::detail::require_option(estimate.ridge == 0, "estimate.ridge", estimate.ridge,
+                                  "0, trials are ordinary least squares");
+  if (estimate.transitions != data.transitions()) {
+    throw DimensionMismatch("estimate.transitions: expected all " + std::to_string(data.transitions()) +
+                            " of the data, as in the trials, got " + std::to_string(estimate.transitions));
+  }
   metalqr::detail::require_shape<Backend>(K, nu, nx, "K");
   metalqr::detail::require_finite<Backend>(K, "K");
   Bootstrap<Scalar> result;

@@ -84,7 +84,9 @@ class BootstrapTrials {
 
   /// Writes the spectral norms of the errors of A and B in `lanes` trials, each of which draws from the
   /// stream of `key` with its number as the sample; +infinity where the trial does not determine the plant.
-  void run(Index first, const StreamKey& key, Scalar* errors_A, Scalar* errors_B) const {
+  /// `sizes`, if given, gets the mean squares of the regressors in the coordinates of `factor`.
+  void run(Index first, const StreamKey& key, Scalar* errors_A, Scalar* errors_B,
+           Scalar* sizes = nullptr) const {
     using Matrix = typename Lanes::Matrix;
     const Index size = nx_ + nu_;
     std::vector<Stream> streams;
@@ -114,7 +116,9 @@ class BootstrapTrials {
     const Pack norm_A = LaneTraits<Pack>::select(determined, norm_of_rows<Lanes>(errors, 0, nx_), infinity());
     const Pack norm_B =
         LaneTraits<Pack>::select(determined, norm_of_rows<Lanes>(errors, nx_, nu_), infinity());
+    const Pack mean_square = Lanes::trace(squares) / LaneTraits<Pack>::number(static_cast<double>(size));
     for (Index lane = 0; lane < lanes; ++lane) {
+      if (sizes != nullptr) sizes[lane] = LaneTraits<Pack>::get(mean_square, lane);
       errors_A[lane] = LaneTraits<Pack>::get(norm_A, lane);
       errors_B[lane] = LaneTraits<Pack>::get(norm_B, lane);
     }

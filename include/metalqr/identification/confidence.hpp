@@ -75,6 +75,8 @@ inline constexpr const char* linear_plant =
 inline constexpr const char* gaussian_noise =
     "The process noise is Gaussian with covariance sigma_w^2 I, independent from step to step.";
 inline constexpr const char* given_noise = "sigma_w is at most the value given.";
+inline constexpr const char* refuted_noise =
+    "But the residual is larger than that sigma_w makes likely: use a larger one.";
 inline constexpr const char* estimated_noise = "sigma_w is the level that the residual shows.";
 
 inline void require_delta(double delta) {
@@ -85,6 +87,17 @@ inline void require_noise(const std::optional<double>& noise) {
   if (!noise) return;
   metalqr::detail::require_option(*noise >= 0 && std::isfinite(*noise), "noise", *noise,
                                   "a finite number >= 0");
+}
+
+/// Whether a residual without a ridge is larger than all but the fraction delta of those that Gaussian noise
+/// of a level leaves, whatever the plant: its square is at most |W|_F^2, sigma_w^2 times a chi-squared number
+/// of k = n_x m degrees of freedom, and that is above k + 2 sqrt(k t) + 2 t with probability exp(-t) at most
+/// (Laurent, Massart, Ann. Statist. 28, 2000, lemma 1).
+template <FactoringBackend Backend>
+bool refutes_noise(const Estimate<Backend>& estimate, double noise, double delta) {
+  const double k = static_cast<double>(estimate.nx()) * static_cast<double>(estimate.transitions);
+  const double t = std::log(1 / delta);
+  return Backend::to_double(estimate.residual) > noise * std::sqrt(k + 2 * std::sqrt(k * t) + 2 * t);
 }
 
 /// The ellipsoid about an estimate with its projections: epsilon_A^2 = level |rows of x of R^-1|_2^2.

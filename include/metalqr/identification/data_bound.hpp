@@ -64,12 +64,14 @@ Confidence<Backend> data_bound(const Estimate<Backend>& estimate, const DataBoun
       estimate, data_bound_level(estimate.nx(), estimate.nu(), options.delta, noise));
   result.delta = options.delta;
   result.noise = noise;
-  result.rigorous = estimate.independent && options.noise.has_value();
+  const bool refuted = options.noise && detail::refutes_noise(estimate, noise, options.delta);
+  result.rigorous = estimate.independent && options.noise.has_value() && !refuted;
   result.assumptions = {detail::linear_plant, detail::gaussian_noise,
                         options.noise ? detail::given_noise : detail::estimated_noise,
                         estimate.independent
                             ? "The rollouts are independent, and their inputs independent of the noise."
                             : "The regressors may be treated as independent of the noise."};
+  if (refuted) result.assumptions.push_back(detail::refuted_noise);
   return result;
 }
 

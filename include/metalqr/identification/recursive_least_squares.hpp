@@ -48,6 +48,8 @@ class RecursiveLeastSquares {
     metalqr::detail::require_finite<Backend>(factor, "factor");
     require_option(transitions >= 0, "transitions", static_cast<double>(transitions), "a number >= 0");
     for (Index j = 0; j < width(); ++j) {
+      require_option(factor(j, j) >= Scalar(0), "factor", Backend::to_double(factor(j, j)),
+                     "numbers >= 0 on its diagonal");
       for (Index i = j + 1; i < width(); ++i) {
         require_option(factor(i, j) == Scalar(0), "factor", Backend::to_double(factor(i, j)),
                        "zeros below its diagonal");

@@ -3,10 +3,12 @@
 /// @file
 /// An error bound for data whose rows depend on each other: a single trajectory, under any feedback.
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
 #include <metalqr/core/check.hpp>
+#include <metalqr/equations/spectral_norm.hpp>
 #include <metalqr/identification/confidence.hpp>
 
 namespace metalqr::inline METALQR_ABI::identification {
@@ -63,13 +65,35 @@ Confidence<Backend> trajectory_bound(const Estimate<Backend>& estimate,
   result.delta = options.delta;
   result.noise = noise;
   result.ellipsoid.trace = trace;
-  result.rigorous = options.noise.has_value();
+  // What the data can speak against: the plant that they show is within reach of plant_norm, and the noise
+  // that they show, at most |W|_F^2 + ridge |[A B]|_F^2, has a mean n_x m sigma_w^2 that it exceeds 1 / delta
+  // times with probability delta at most.
+  const auto norm_of = [&](const auto& x) {
+    return Backend::to_double(trace ? Backend::norm(x) : spectral_norm<Backend>(x));
+  };
+  const typename Backend::Matrix inverse =
+      Backend::solve(estimate.factor, Backend::identity_like(estimate.factor));
+  const double reach = options.plant_norm + radius * Backend::to_double(spectral_norm<Backend>(inverse));
+  const double norm_A = norm_of(estimate.A);
+  const double norm_B = norm_of(estimate.B);
+  const bool small_norm = (trace ? std::hypot(norm_A, norm_B) : std::max(norm_A, norm_B)) > reach;
+  const double moved = (trace ? 1 : n) * estimate.ridge * options.plant_norm * options.plant_norm;
+  const double rows = static_cast<double>(estimate.transitions);
+  const double residual = Backend::to_double(estimate.residual);
+  const bool small_noise =
+      options.noise && residual * residual > n * rows * noise * noise / options.delta + moved;
+  result.rigorous = options.noise.has_value() && !small_norm && !small_noise;
   result.assumptions = {detail::linear_plant,
                         "The process noise is sub-Gaussian with parameter sigma_w in every direction, given "
                         "the past.",
                         "Inputs depend on the past only.",
                         options.noise ? detail::given_noise : detail::estimated_noise,
                         "The norm of [A B] is at most plant_norm."};
+  if (small_noise) result.assumptions.push_back(detail::refuted_noise);
+  if (small_norm) {
+    result.assumptions.push_back(
+        "But the estimate is larger than that norm and this bound allow: use a larger one.");
+  }
   return result;
 }
 

@@ -21,7 +21,9 @@ namespace metalqr::inline METALQR_ABI::io {
 
 /// Which columns of a table are not states and inputs.
 struct TrajectoryColumns {
-  std::string rollout = "rollout";     ///< whole numbers, equal in the rows of a rollout
+  /// Whole numbers, equal in the rows of a rollout. A table without this column is one trajectory, unless
+  /// another name than this is given.
+  std::string rollout = "rollout";
   std::vector<std::string> ignored{};  ///< such as the time
 };
 
@@ -32,16 +34,23 @@ class TrajectoryTable {
  public:
   TrajectoryTable(std::string_view text, const std::string& source, const TrajectoryColumns& columns)
       : source_(source), table_(parse_csv(text, source, EmptyCell::nan, lines_)) {
-    for (std::size_t i = 0; i < table_.columns.size(); ++i) {
-      for (std::size_t j = 0; j < i; ++j) {
-        if (table_.columns[i] == table_.columns[j])
-          throw ParseError(source_ + ": column " + table_.columns[i] + ": expected once, got it again");
-      }
-    }
+    std::vector<std::string> names = table_.columns;
+    std::sort(names.begin(), names.end());
+    const auto again = std::adjacent_find(names.begin(), names.end());
+    if (again != names.end())
+      throw ParseError(source_ + ": column " + *again + ": expected once, got it again");
     std::vector<std::string> used = columns.ignored;
     states_ = numbered("x", used);
     inputs_ = numbered("u", used);
     rollout_ = position(columns.rollout);
+    if (std::find(used.begin(), used.end(), columns.rollout) != used.end()) {
+      throw ParseError(source_ + ": column " + columns.rollout +
+                       ": expected the number of the rollout, not also a state, an input or to be ignored");
+    }
+    if (!has_rollouts() && columns.rollout != TrajectoryColumns{}.rollout) {
+      throw ParseError(source_ + ": column " + columns.rollout +
+                       ": expected a column of this name for the number of the rollout, got none");
+    }
     used.push_back(columns.rollout);
     for (const std::string& name : columns.ignored) {
       if (std::count(used.begin(), used.end(), name) == 1 && position(name) < table_.columns.size()) continue;
