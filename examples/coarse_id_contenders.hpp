@@ -148,6 +148,14 @@ inline std::vector<Contender> contenders(const Plant& plant, const Settings& set
                      return detail::ellipsoid_outcome(plant, settings, sample, errors);
                    })});
   }
+  all.push_back({"ellipsoid_radii_data", "ellipsoid around the bootstrap's bounds", settings.trials,
+                 guarded([&plant](const Sample& sample) {
+                   Outcome outcome = detail::outcome_of(
+                       plant, synthesis::ellipsoid(detail::problem_of(plant, sample, Errors::bootstrap),
+                                                   synthesis::Csdp(), 0.5));
+                   outcome.level = std::nan("");
+                   return outcome;
+                 })});
   return all;
 }
 

@@ -24,6 +24,7 @@ inline std::string colour_of(const std::string& name) {
   if (name.starts_with("lyapunov_best")) return "c_orange";
   if (name.starts_with("lyapunov")) return "c_blue";
   if (name.starts_with("fir")) return "c_red";
+  if (name.starts_with("ellipsoid_radii")) return "c_sky";
   return "c_green";
 }
 
@@ -64,8 +65,8 @@ inline std::string promise_curves() {
 }
 
 inline Picture designs_picture(const std::vector<Contender>& all) {
-  const std::vector<std::string> main{"nominal",  "lyapunov_true",  "lyapunov_data", "fir_true",
-                                      "fir_data", "ellipsoid_true", "ellipsoid_data"};
+  const std::vector<std::string> main{"nominal",  "lyapunov_true",  "lyapunov_data",  "fir_true",
+                                      "fir_data", "ellipsoid_true", "ellipsoid_data", "ellipsoid_radii_data"};
   const std::vector<std::string> levels{"nominal", "lyapunov_true", "lyapunov_data", "lyapunov_best_true",
                                         "lyapunov_best_data"};
   return {.name = "designs",

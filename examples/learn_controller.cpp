@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include <metalqr/core/check.hpp>
 #include <metalqr/core/eigen.hpp>
 #include <metalqr/equations/spectral.hpp>
 #include <metalqr/identification/bootstrap.hpp>
@@ -78,6 +79,10 @@ Knowledge learn(const identification::Dataset<Backend>& data, const Settings& se
     throw metalqr::InvalidOption(
         "--samples: expected all with --confidence bootstrap, which repeats the experiment with all of them");
   }
+  // Without noise there is no ellipsoid, and no cost.
+  if (settings.noise) {
+    metalqr::detail::require_option(*settings.noise > 0, "noise", *settings.noise, "a positive number");
+  }
   Backend::Gain K = Backend::zero_gain(data.nu(), data.nx());
   if (!settings.feedback.empty()) {
     K = io::read_gain<Backend>(io::JsonDocument::from_file(settings.feedback), "K");
@@ -97,6 +102,12 @@ Knowledge learn(const identification::Dataset<Backend>& data, const Settings& se
                                               .inputs = identification::TrialInputs::recorded},
                                              {.seed = seed})};
   const bool bound = settings.confidence == "bound";
+  if (!bound && !result.trials_resemble_data()) {
+    throw metalqr::InvalidOption(
+        "--confidence: expected bound, or the gain of the feedback under which the data were recorded by "
+        "--feedback, got bootstrap, whose trials have states and inputs of " +
+        metalqr::detail::text(result.bootstrap.regressor_ratio) + " times the data's mean square");
+  }
   result.epsilon_A = bound ? result.bound.epsilon_A : result.bootstrap.epsilon_A;
   result.epsilon_B = bound ? result.bound.epsilon_B : result.bootstrap.epsilon_B;
   return result;
@@ -187,10 +198,8 @@ void add_options(CLI::App& options, Settings& settings) {
       ->check(CLI::IsMember({"all", "last"}));
   options.add_option("--delta", settings.delta, "Probability that the error bounds fail")
       ->capture_default_str();
-  options
-      .add_option("--noise", settings.noise,
-                  "Standard deviation of the noise in each state, if you know it; else it is estimated")
-      ->check(CLI::PositiveNumber);
+  options.add_option("--noise", settings.noise,
+                     "Standard deviation of the noise in each state, if you know it; else it is estimated");
   options.add_option("--feedback", settings.feedback,
                      "JSON file with the gain K under which the data were recorded, u = -K x + excitation");
   options.add_option("--trials", settings.trials, "Experiments of the bootstrap")->capture_default_str();

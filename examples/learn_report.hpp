@@ -50,6 +50,11 @@ struct Knowledge {
   identification::Bootstrap<double> bootstrap;
   double epsilon_A = 0;  ///< of the one that is used
   double epsilon_B = 0;  ///< of the one that is used
+
+  /// Whether what the bootstrap repeated is like what was recorded.
+  bool trials_resemble_data() const {
+    return bootstrap.regressor_ratio > 0.1 && bootstrap.regressor_ratio < 10;
+  }
 };
 
 template <class X>
@@ -78,8 +83,8 @@ inline void print_estimate(const identification::Dataset<Backend>& data, const K
       "  Standard deviation sigma_w of the noise in each state: %.4g, %s.\n",
       rho < 1 ? "stable" : "unstable", rho, known.bound.noise,
       settings.noise ? "as you said" : "from what the estimate leaves unexplained");
-  std::printf("\n3. How sure that is: with probability %.4g %%, in spectral norm,\n",
-              100 * (1 - settings.delta));
+  std::printf("\n3. How sure that is: but for a chance of %.3g %%, in spectral norm,\n",
+              100 * settings.delta);
   const bool bound = settings.confidence == "bound";
   std::printf("  by a bound       A is off by at most %.4g, B by at most %.4g%s\n", known.bound.epsilon_A,
               known.bound.epsilon_B, bound ? "  <- used below" : "");
@@ -98,15 +103,30 @@ inline void print_estimate(const identification::Dataset<Backend>& data, const K
                                    : "if each rollout gives one step (see --samples last); for all steps "
                                      "it is common practice",
       settings.trials);
+  if (!known.trials_resemble_data()) {
+    std::printf(
+        "  Warning: the squares of the states and inputs that it gets are %.2g times those that you "
+        "recorded. "
+        "If\n  the inputs were those of a feedback, give its gain by --feedback.\n",
+        known.bootstrap.regressor_ratio);
+  }
 }
 
 /// Why there is no controller, and what would help.
 inline void print_infeasible(const Design& design, const Settings& settings) {
   const double least = design.gamma_min.value_or(std::numeric_limits<double>::infinity());
-  std::printf(
-      "  There is none: the plants that the data leave differ too much for one controller of this "
-      "kind.\n");
-  if (std::isfinite(least) && least > 1) {
+  const double allowed = design.gamma.value_or(1);
+  if (!std::isfinite(least)) {
+    std::printf(
+        "  There is none whose responses end after %td steps on the estimate: allow more by --length.\n",
+        settings.length);
+  } else if (least < 1) {
+    std::printf("  None has a level below %.4g, but below 1 some do: allow more than %.4g by --gamma.\n",
+                allowed, least);
+  } else {
+    std::printf(
+        "  There is none: the plants that the data leave differ too much for one controller of this "
+        "kind.\n");
     std::printf(
         "  Errors would have to be %.2f times smaller: about %.1f times as many data of the same kind, or "
         "stronger\n  inputs%s.\n",

@@ -16,7 +16,7 @@ int main() {
   const auto design = synthesis::ellipsoid(problem, synthesis::Csdp());
 
   std::printf("errors: A at most %.3f, B at most %.3f\n", known.epsilon_A, known.epsilon_B);
-  std::printf(
-      "%s: cost at most %.3f on every plant that the data leave, %.3f on this one, least possible %.3f\n",
-      to_string(design.status), design.cost_bound, cost(plant, design.gain), optimal_cost(plant));
+  if (design.status != synthesis::SynthesisStatus::solved) return 1;  // too few data
+  std::printf("cost at most %.3f on every plant that the data leave, %.3f on this one, least possible %.3f\n",
+              design.cost_bound, cost(plant, design.gain), optimal_cost(plant));
 }

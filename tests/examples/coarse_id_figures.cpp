@@ -29,7 +29,7 @@ using test::Backend;
 
 const std::string brief =
     "--trials 6 --plain-trials 400 --fir-trials 2 --length 6 --bootstrap 200 --rollouts 10 60 100 "
-    "--design-rollouts 20 60 ";
+    "--design-rollouts 20 60 --adaptive-trials 20 ";
 
 json figures(const test::Folder& folder, const std::string& arguments) {
   const auto outcome = test::run_program(folder, "coarse_id_figures", arguments + " --out here");
@@ -100,7 +100,7 @@ TEST_CASE("coarse_id_figures measures what the library says of the same data") {
   const json last =
       figures(folder,
               "--trials 5 --plain-trials 5 --fir-trials 1 --length 2 --bootstrap 150 --rollouts 30 "
-              "--design-rollouts 30 --seed 4");
+              "--design-rollouts 30 --seed 4 --adaptive-trials 2 --steps 20");
   const auto plant = metalqr::systems::laplacian_3<Backend>();
   std::vector<double> errors;
   std::vector<double> reaches;
@@ -135,7 +135,7 @@ TEST_CASE("coarse_id_figures depends on its seed alone, not on the threads; bad 
   const test::Folder folder;
   const std::string tiny =
       "--trials 3 --plain-trials 9 --fir-trials 1 --length 2 --bootstrap 40 --rollouts 20 --design-rollouts "
-      "20 ";
+      "20 --adaptive-trials 6 --steps 60 ";
   const json once = figures(folder, tiny + "--seed 2 --threads 1");
   CHECK(once == figures(folder, tiny + "--seed 2 --threads 3"));
   CHECK(once.at("designs") != figures(folder, tiny + "--seed 3").at("designs"));

@@ -174,6 +174,27 @@ TEST_CASE("learn_controller depends on its seed alone, reads weights and feedbac
   CHECK(json::parse(folder.read("here/controller.json")).at("status") == "solved");
 }
 
+TEST_CASE("learn_controller notices that a feedback is missing, and tells levels from data") {
+  const test::Folder folder;
+  const Backend::Gain K = 0.8 * Backend::identity_like(plant().A());
+  const Data data = identification::collect(plant(), K, Backend::zero_state(3),
+                                            {.rollouts = 1, .horizon = 400}, {.seed = 35});
+  metalqr::io::write_csv(folder.file("data.csv"), metalqr::io::to_table(data));
+  folder.write("gain.json", R"({"K": [[0.8,0,0],[0,0.8,0],[0,0,0.8]]})");
+  const auto run = [&](const std::string& arguments) {
+    return test::run_program(folder, "learn_controller", "data.csv --trials 100 --Q 0.001 " + arguments);
+  };
+  CHECK_THAT(run("").out, ContainsSubstring("Warning: the squares of the states and inputs"));
+  CHECK_THAT(run("--confidence bootstrap").err, ContainsSubstring("InvalidOption: --confidence"));
+  const auto told = run("--confidence bootstrap --feedback gain.json --method common_lyapunov");
+  CHECK(told.status == 0);
+  CHECK(told.out.find("Warning") == std::string::npos);
+  CHECK(told.last_line().at("status") == "solved");
+  const auto strict = run("--feedback gain.json --method common_lyapunov --gamma 0.01");
+  CHECK(strict.last_line().at("status") == "infeasible");
+  CHECK_THAT(strict.out, ContainsSubstring("allow more than"));
+}
+
 TEST_CASE("learn_controller refuses bad files by line and column") {
   CHECK_THAT(refused(""), ContainsSubstring("ParseError: data.csv: expected a line with the names"));
   CHECK_THAT(refused("rollout,x1,u1\n"), ContainsSubstring("ParseError: data.csv: expected rows"));

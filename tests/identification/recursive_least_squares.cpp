@@ -103,6 +103,10 @@ TEST_CASE("bad sizes, ridges and transitions are refused by name") {
   CHECK(option(0, 1, 0) == "nx: expected at least 1, got 0");
   CHECK(option(1, 0, 0) == "nu: expected at least 1, got 0");
   CHECK(option(1, 1, -1) == "ridge: expected a finite number >= 0, got -1");
+  Backend::Matrix factor = Backend::zero_matrix(3, 3);
+  factor(1, 1) = -2;
+  CHECK(test::message_of<metalqr::InvalidOption>([&] { Rows(1, 1, 0, factor, 3); }) ==
+        "factor: expected numbers >= 0 on its diagonal, got -2");
   Rows rows(2, 1, 1);
   const Backend::StateVector x = Backend::zero_state(2);
   const Backend::ControlVector u = Backend::ControlVector::Zero(1);

@@ -122,6 +122,21 @@ TEST_CASE("rollouts that are no whole numbers, of one row or in two pieces are r
   CHECK_THROWS_AS(metalqr::io::read_trajectories<Backend>("/nowhere/t.csv"), ParseError);
 }
 
+TEST_CASE("the column of the rollouts is one of its own, and there if it was named") {
+  const auto refused = [](const std::string& name, const std::vector<std::string>& ignored = {}) {
+    return test::message_of<ParseError>([&] {
+      metalqr::io::parse_trajectories<Backend>("rollout,time,x1,u1\n1,1,2,3\n1,2,2,3\n", "t.csv",
+                                               {.rollout = name, .ignored = ignored});
+    });
+  };
+  for (const char* const name : {"x1", "u1"})
+    CHECK(refused(name).find("t.csv: column " + std::string(name) + ": expected the number of the rollout") ==
+          0);
+  CHECK(refused("time", {"time"}).find("t.csv: column time: expected the number of the rollout") == 0);
+  CHECK(refused("run", {"time", "rollout"}) ==
+        "t.csv: column run: expected a column of this name for the number of the rollout, got none");
+}
+
 TEST_CASE("only other columns of the table can be ignored") {
   for (const char* const name : {"x2", "u1", "rollout", "time"}) {
     const std::string text = "rollout,x1,x2,u1\n1,1,2,3\n1,1,2,3\n";

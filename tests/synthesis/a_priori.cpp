@@ -301,6 +301,11 @@ TEST_CASE("fixed and dynamic sizes agree on what to expect") {
   CHECK(fixed.cost_bound == Catch::Approx(dynamic.cost_bound).epsilon(1e-8));
 }
 
+TEST_CASE("a rate without a length has no meaning and is refused") {
+  CHECK(test::message_of<metalqr::InvalidOption>([] { validate(synthesis::APrioriOptions{.rate = 0.5}); }) ==
+        "rate: expected none without a length, got 0.5");
+}
+
 TEST_CASE("bad input of the planning is refused by name") {
   const auto refusal = [](double epsilon_A, double epsilon_B, const APrioriOptions& options = {}) {
     return test::message_of<InvalidOption>(

@@ -133,6 +133,21 @@ TEST_CASE("designs with finite responses hold what their certificates say") {
   }
 }
 
+TEST_CASE("responses whose squares overflow have no certificate, at once") {
+  const DenseTask task{Dense{{0.5}}, Dense{{1}}, test::identity(1), test::identity(1), test::identity(1)};
+  const Problem problem{test::make_task(task), 0.1, 0.1};
+  for (const double size : {1e100, 1e156, 1e300}) {
+    const Dense unit{{1}};
+    const Dense large{{size}};
+    const Controller controller({test::state_matrix(unit), test::state_matrix(unit)},
+                                {test::gain(large), test::gain(-1.0L * large)});
+    const RobustCertificate found = synthesis::certify(problem, controller);
+    CHECK_FALSE(found.certified());
+    CHECK(found.level > 1e90);
+    CHECK(found.cost_bound == infinity);
+  }
+}
+
 TEST_CASE("a controller that is missing or does not stabilise has no certificate") {
   const Problem problem{
       test::make_task(DenseTask{Dense{{1.5}}, Dense{{1}}, Dense{{1}}, Dense{{1}}, Dense{{1}}}), 0.1, 0.1};

@@ -192,3 +192,16 @@ TEST_CASE("the unit of the input is a power of two near the size of the input ma
   CHECK(unit(0, 16, 0) == 4);
   CHECK(unit(1e300, 1, 0) == std::ldexp(1.0, 60));
 }
+
+// The optimal gain hardly acts, and costs next to nothing; responses that end in five steps must act.
+TEST_CASE("finite responses do not depend on the unit of the cost, however much the end of them costs") {
+  for (const double r : {1.0, 1e4, 1e8, 1e12, 1e17}) {
+    const Problem problem{test::make_task({Dense{{0.9992}}, Dense{{1}}, Dense{{1}}, Dense{{r}}, Dense{{1}}}),
+                          0.0385, 0.41};
+    const auto design = synthesis::fir(problem, Csdp(), {.length = 5, .gamma = 0.5});
+    INFO(r);
+    CHECK(design.status == SynthesisStatus::solved);
+    CHECK(design.gamma_min == Catch::Approx(0.448172).epsilon(1e-5));
+    CHECK(design.cost_bound <= 1e4 * r);
+  }
+}

@@ -91,7 +91,8 @@ std::optional<OptimisticPlant<Backend>> controlled(const Task<Backend>& plant) {
 /// in the plant, so that it is a local optimum. A step that does not lower J* is halved, which the published
 /// method does not do. Each iteration costs a Riccati and a Lyapunov equation.
 /// @param estimate the centre of the set, with the cost.
-/// @throws NotStabilizable, NoConvergence for the centre; DimensionMismatch, NotFinite, InvalidOption.
+/// @throws NotStabilizable, NotStabilizing, NoConvergence for the centre; DimensionMismatch, NotFinite,
+/// InvalidOption.
 template <FactoringBackend Backend>
 OptimisticPlant<Backend> optimistic_plant(const Task<Backend>& estimate,
                                           const identification::Ellipsoid<Backend>& set,

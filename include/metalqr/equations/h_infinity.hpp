@@ -7,6 +7,7 @@
 #include <cmath>
 #include <complex>
 #include <limits>
+#include <optional>
 #include <type_traits>
 #include <vector>
 
@@ -77,8 +78,8 @@ struct TransferFunction {
   /// The frequencies w at which the continuous-time system that the bilinear transform z = (1 + s)/(1 - s)
   /// makes of this one may have the singular value gamma: imaginary parts of the eigenvalues of its
   /// Hamiltonian matrix, as angles 2 atan(w). All eigenvalues are taken, since rounding moves those of nearly
-  /// equal frequencies off the imaginary axis.
-  std::vector<Scalar> crossing_angles(const Scalar& gamma) const {
+  /// equal frequencies off the imaginary axis. None if the matrix overflows.
+  std::optional<std::vector<Scalar>> crossing_angles(const Scalar& gamma) const {
     using std::abs;
     using std::atan;
     using std::sqrt;
@@ -93,7 +94,7 @@ struct TransferFunction {
     Matrix Cc = Scalar(2) * Backend::transpose(left);
     const Scalar b_size = Backend::norm(Bc);
     const Scalar c_size = Backend::norm(Cc);
-    if (!(b_size > Scalar(0)) || !(c_size > Scalar(0))) return {};
+    if (b_size == Scalar(0) || c_size == Scalar(0)) return std::vector<Scalar>{};
     const Scalar ratio = sqrt(c_size) / sqrt(b_size);
     Bc = ratio * Bc;
     Cc = Cc / ratio;
@@ -118,7 +119,7 @@ struct TransferFunction {
       }
     }
     std::vector<Scalar> angles;
-    if (!Backend::is_finite(hamiltonian)) return angles;
+    if (!Backend::is_finite(hamiltonian)) return std::nullopt;
     for (const std::complex<Scalar>& value : Backend::eigenvalues(hamiltonian)) {
       if (value.imag() >= Scalar(0)) angles.push_back(Scalar(2) * atan(value.imag()));
     }
@@ -196,7 +197,9 @@ HInfinityNorm<typename Backend::Scalar> h_infinity_norm(
     if (best.iterations == options.max_iterations) return best;
     ++best.iterations;
     const Scalar target = (Scalar(1) + tolerance) * best.norm;
-    angles = seen.crossing_angles(target);
+    const auto crossings = seen.crossing_angles(target);
+    if (!crossings) return best;
+    angles = *crossings;
     if (flip) {
       for (Scalar& angle : angles) angle = pi - angle;
     }

@@ -38,14 +38,17 @@ struct APrioriOptions {
   /// without it responses are infinite.
   std::optional<Index> length = std::nullopt;
   /// rho*, the rate at which the optimal closed loop is said to decay, between its spectral radius and 1; for
-  /// finite responses alone. Without it the best of thirty-one is taken.
+  /// finite responses alone, it needs a length. Without it the best of thirty-one is taken.
   std::optional<double> rate = std::nullopt;
 };
 
 /// Checks options, but for the rate, whose range depends on the plant.
 /// @throws InvalidOption.
 inline void validate(const APrioriOptions& options) {
-  if (!options.length) return;
+  if (!options.length) {
+    metalqr::detail::require_option(!options.rate, "rate", options.rate.value_or(0), "none without a length");
+    return;
+  }
   metalqr::detail::require_option(*options.length >= 1, "length", static_cast<double>(*options.length),
                                   "at least 1");
 }
@@ -145,8 +148,8 @@ APrioriCertificate certify_a_priori(const Task<Backend>& plant, double epsilon_A
   const bool stable = std::isfinite(unit_cost);
   if (stable) result.resolvent = weighted_level<Backend>(F, K, 1, 0);
   result.gain_norm = Backend::to_double(metalqr::spectral_norm<Backend>(K));
-  const double distance = epsilon_A + (result.gain_norm > 0 ? epsilon_B * result.gain_norm : 0);
-  if (stable) result.zeta = distance > 0 ? distance * result.resolvent : 0;
+  const double distance = epsilon_A + (result.gain_norm == 0 ? 0 : epsilon_B * result.gain_norm);
+  if (stable) result.zeta = distance == 0 ? 0 : distance * result.resolvent;
   const bool finite = options.length.has_value();
   if (finite && stable) bound_remainder<Backend>(F, distance, options, result);
   result.level = optimal_level(result.zeta, share_factor(options.guarantee), result.remainder);

@@ -52,10 +52,11 @@ LeastPoint<double> least_level(double epsilon_A, double epsilon_B, const Weighte
   // alpha = x / (x + y) at most (x + y)^2: outside of the interval below it is above that.
   const double x = epsilon_A > 0 ? weighted(epsilon_A, 0.0) : 0;
   const double y = epsilon_B > 0 ? weighted(0.0, epsilon_B) : 0;
+  if (!std::isfinite(x) || !std::isfinite(y)) return {0.5, std::numeric_limits<double>::infinity()};
   // Of inputs that are zero the error has no weight, but it needs a share.
-  if (!(y > 0))
+  if (y == 0)
     return epsilon_B > 0 ? LeastPoint<double>{1 - 1e-12, x / std::sqrt(1 - 1e-12)} : LeastPoint<double>{1, x};
-  if (!(x > 0)) return {0, y};
+  if (x == 0) return {0, y};
   const double share = x / (x + y);
   const double low = std::max(share * share, 1e-12);
   const double high = std::min(1 - (1 - share) * (1 - share), 1 - 1e-12);

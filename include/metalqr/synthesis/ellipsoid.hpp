@@ -97,9 +97,10 @@ double ellipsoid_level(const typename Backend::Matrix& L, const typename Backend
 /// the cost more tightly than `common_lyapunov`.
 ///
 /// Of the result, `cost_bound` = `h2_squared` is above the cost on every plant, under noise of covariance
-/// Sigma0. `gamma_min` is the factor by which the ellipsoid can grow, inverted: below 1 there is a design,
-/// else `infeasible`. `gamma` is 1, `alpha` has no meaning, and `achieved_hinf` is the exact H-infinity level
-/// of the closed loop's response to errors in the ellipsoid, below 1; `certified_cost` follows from it alone.
+/// Sigma0, up to the residual of the inequalities, of which the check allows 1e-7 of their entries.
+/// `gamma_min` is the factor by which the ellipsoid can grow, inverted: below 1 there is a design, else
+/// `infeasible`. `gamma` is 1, `alpha` has no meaning, and `achieved_hinf` is the exact H-infinity level of
+/// the closed loop's response to errors in the ellipsoid, below 1; `certified_cost` follows from it alone.
 /// Without noise all costs are zero, and the design is that for noise of covariance I.
 /// Two semidefinite programmes with n(n+1)/2 + n p + p(p+1)/2 + 1 unknowns. A design that is returned as
 /// `solved` was verified without the solver: stability, level, the matrix inequalities, nominal cost.

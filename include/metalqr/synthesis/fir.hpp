@@ -148,13 +148,8 @@ class FirSynthesis {
   // Fills in the controller of responses of the scaled input, and its cost.
   void complete(FirDesign<Backend>& result, const std::vector<StateMatrix>& states,
                 std::vector<Gain> inputs) const {
-    const Task<Backend>& task = problem_.estimate;
-    Scalar cost(0);
-    for (std::size_t k = 0; k < states.size(); ++k) {
-      cost += Backend::inner(states[k], StateMatrix(Backend::product(task.Q(), states[k]))) +
-              Backend::inner(inputs[k], Gain(Backend::product(task.R(), inputs[k])));
-      inputs[k] = inputs[k] / static_cast<Scalar>(unit_);
-    }
+    const Scalar cost = response_cost(problem_.estimate, states, inputs);
+    for (Gain& input : inputs) input = input / static_cast<Scalar>(unit_);
     result.controller = FirController<Backend>(states, std::move(inputs));
     result.h2_squared = noise_scale_ * Backend::to_double(cost);
     result.cost_bound = result.h2_squared / ((1 - result.gamma) * (1 - result.gamma));
@@ -164,6 +159,8 @@ class FirSynthesis {
   // at most gamma and its cost at most h2_squared, up to 1e-6 relative.
   void verify(FirDesign<Backend>& result) const {
     constexpr double slack = 1 + 1e-6;
+    const double promised = result.cost_bound;
+    result.cost_bound = std::numeric_limits<double>::infinity();
     if (result.controller.length() == 0) return;
     result.nominal_cost = cost(given_.estimate, result.controller.state_space());
     // What the responses leave at their end counts as a perturbation.
@@ -174,6 +171,8 @@ class FirSynthesis {
     if (margin > 0 && result.achieved_hinf <= result.gamma * slack + 1e-7 &&
         result.nominal_cost * (1 - rest) * (1 - rest) <= result.h2_squared * slack) {
       result.status = SynthesisStatus::solved;
+      // Where the solver's rounding let the level pass gamma, the bound follows.
+      result.cost_bound = std::max(promised, result.achieved_hinf > result.gamma ? result.certified_cost : 0);
     }
   }
 
@@ -196,6 +195,12 @@ class FirSynthesis {
         shares_{!options.alpha, options.alpha.value_or(0.5)},
         cost_(problem_.estimate, options.slack) {
     noise_scale_ = noise_scale(problem_.estimate);
+    if (slack_) return;
+    // Responses that must end may cost far more than the optimal ones.
+    const FirController<Backend> ending = horizon();
+    const double cost = Backend::to_double(
+        response_cost(problem_.estimate, ending.state_response(), ending.input_response()));
+    if (cost > cost_.scale && std::isfinite(cost)) cost_.rescale(cost);
   }
   double largest_radius() const { return std::max(problem_.epsilon_A, problem_.epsilon_B); }
   // H_alpha, or its least over alpha.

@@ -24,7 +24,7 @@ namespace metalqr::inline METALQR_ABI::synthesis {
 /// Where H* = min over alpha of H_alpha(Phi) + d is below 1, the controller stabilises every plant of the
 /// problem, at a cost of at most s |Phi|^2 / (1 - H*)^2 with |Phi|^2 = sum of tr(Phi_x'Q Phi_x + Phi_u'R
 /// Phi_u) and s the largest eigenvalue of Sigma0. The level is from
-/// above within 3e-7 relative; about forty of them, O(L^2 n (n + p)) each.
+/// above within 1e-7 relative; about forty of them, O(L^2 n (n + p)) each.
 /// @throws InvalidOption for bad radii or no controller; DimensionMismatch.
 template <DecomposingBackend Backend>
 RobustCertificate certify(const RobustProblem<Backend>& problem, const FirController<Backend>& controller) {

@@ -3,6 +3,10 @@
 /// @file
 /// The cost of finite responses as a sum of squares.
 
+#include <cmath>
+#include <cstddef>
+#include <vector>
+
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/index.hpp>
 #include <metalqr/lqr/optimal_gain.hpp>
@@ -20,11 +24,20 @@ struct FirCost {
   typename Backend::ControlMatrix S;  ///< n_u x n_u
   typename Backend::Matrix U;         ///< T_u, q x n_u
   typename Backend::Matrix T;         ///< T_x, q x n_x
-  double scale = 1;
+  double scale = 1;                   ///< by which costs are divided
 
   /// @param slack whether responses may end in something else than zero.
   /// @throws NotStabilizable, NoConvergence.
   FirCost(const Task<Backend>& task, bool slack) : FirCost(task, slack, solve_dare(task)) {}
+
+  /// Divides costs by another scale, a positive number.
+  void rescale(double other) {
+    const auto root = static_cast<typename Backend::Scalar>(std::sqrt(scale / other));
+    S = root * S;
+    U = root * U;
+    T = root * T;
+    scale = other;
+  }
 
  private:
   using Matrix = typename Backend::Matrix;
@@ -71,5 +84,18 @@ struct FirCost {
     return Matrix(Backend::transpose(cholesky_factor<Backend>(scaled)));
   }
 };
+
+/// sum over k of |Q^1/2 Phi_x(k)|_F^2 + |R^1/2 Phi_u(k)|_F^2.
+template <MatrixBackend Backend>
+typename Backend::Scalar response_cost(const Task<Backend>& task,
+                                       const std::vector<typename Backend::StateMatrix>& states,
+                                       const std::vector<typename Backend::Gain>& inputs) {
+  typename Backend::Scalar cost(0);
+  for (std::size_t k = 0; k < states.size(); ++k) {
+    cost += Backend::inner(states[k], typename Backend::StateMatrix(Backend::product(task.Q(), states[k]))) +
+            Backend::inner(inputs[k], typename Backend::Gain(Backend::product(task.R(), inputs[k])));
+  }
+  return cost;
+}
 
 }  // namespace metalqr::inline METALQR_ABI::synthesis::detail

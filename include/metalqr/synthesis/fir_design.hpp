@@ -54,7 +54,7 @@ struct FirDesign {
   double h2_squared = std::numeric_limits<double>::infinity();    ///< of the responses, if the noise were s I
   double cost_bound = std::numeric_limits<double>::infinity();    ///< h2_squared / (1 - gamma)^2
   double nominal_cost = std::numeric_limits<double>::infinity();  ///< on the estimate, from the state space
-  double achieved_hinf = std::numeric_limits<double>::infinity();   ///< exact level, from above within 3e-7
+  double achieved_hinf = std::numeric_limits<double>::infinity();   ///< exact level, from above within 1e-7
                                                                     ///< relative, and |V| where Phi ends in V
   double certified_cost = std::numeric_limits<double>::infinity();  ///< h2_squared / (1 - achieved_hinf)^2
   int solves = 0;                                                   ///< semidefinite programmes solved

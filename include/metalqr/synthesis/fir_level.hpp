@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -36,12 +37,12 @@ double curvature_bound(const std::vector<typename Backend::StateMatrix>& state_r
   return bound;
 }
 
-/// |sum over k of [x Phi_x(k); y Phi_u(k)] z^-k| in H-infinity, from above within 3e-7 relative. A square of
+/// |sum over k of [x Phi_x(k); y Phi_u(k)] z^-k| in H-infinity, from above within 1e-7 relative. A square of
 /// a gain is at least a trigonometric polynomial q of degree d = L - 1 that it equals at the frequency w of
 /// its maximum m, and there q(v) >= m cos(d (v - w)) (M. Riesz) and q(v) >= m - c (v - w)^2 / 2 with the
 /// bound c on its second derivative. So if w lies in an interval of width h, m is at most the square at its
 /// higher end over cos(d h / 2), or plus c h^2 / 8. Intervals start with d h below pi / 8 and are halved
-/// until none is left that could hold more.
+/// until none is left that could hold more. Infinity where squares overflow.
 template <MatrixBackend Backend>
 double fir_level(const std::vector<typename Backend::StateMatrix>& state_response,
                  const std::vector<typename Backend::Gain>& input_response, double x, double y) {
@@ -81,7 +82,7 @@ double fir_level(const std::vector<typename Backend::StateMatrix>& state_respons
     std::size_t place;   // in widths
     double left, right;  // gains at its ends
   };
-  constexpr double margin = 1 + 3e-7;
+  constexpr double margin = 1 + 1e-7;
   const double curvature = curvature_bound<Backend>(state_response, input_response, x, y);
   const auto degree = static_cast<double>(state_response.size() - 1);
   const std::size_t count = 8 * state_response.size();
@@ -92,6 +93,7 @@ double fir_level(const std::vector<typename Backend::StateMatrix>& state_respons
     open.push_back({i, left, gain(width * static_cast<double>(i + 1))});
   }
   for (const Interval& interval : open) largest = std::max(largest, interval.right);
+  if (!std::isfinite(largest * largest)) return std::numeric_limits<double>::infinity();
   while (!open.empty()) {
     const double factor = 1 / std::cos(degree * width / 2);
     const double addend = curvature * width * width / 8;
@@ -102,6 +104,7 @@ double fir_level(const std::vector<typename Backend::StateMatrix>& state_respons
       const double most = std::sqrt(std::min(higher * higher * factor, higher * higher + addend));
       if (most <= largest * margin) continue;
       const double middle = gain(width * static_cast<double>(2 * interval.place + 1));
+      if (!std::isfinite(middle * middle)) return std::numeric_limits<double>::infinity();
       largest = std::max(largest, middle);
       halves.push_back({2 * interval.place, interval.left, middle});
       halves.push_back({2 * interval.place + 1, middle, interval.right});

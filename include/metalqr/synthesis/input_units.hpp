@@ -20,6 +20,7 @@ template <MatrixBackend Backend>
 double input_unit(const Task<Backend>& task, double radius) {
   double size = Backend::to_double(metalqr::spectral_norm<Backend>(task.B())) + radius;
   if (!(size > 0)) size = std::sqrt(Backend::to_double(metalqr::spectral_norm<Backend>(task.R())));
+  if (!std::isfinite(size)) return 1;
   // Within what float can hold of a square.
   return std::ldexp(1.0, std::clamp(std::ilogb(size), -60, 60));
 }

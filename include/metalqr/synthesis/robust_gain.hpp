@@ -45,7 +45,8 @@ struct RobustGain {
   double alpha = 0;      ///< the share of epsilon_A in it, in [0, 1]
   double h2_squared = std::numeric_limits<double>::infinity();  ///< the programme's bound on the nominal cost
   double cost_bound =
-      std::numeric_limits<double>::infinity();  ///< h2_squared / (1 - gamma)^2, above the cost on every plant
+      std::numeric_limits<double>::infinity();  ///< h2_squared / (1 - gamma)^2, above the cost on every
+                                                ///< plant; infinity unless `solved`
   double nominal_cost = std::numeric_limits<double>::infinity();    ///< tr(P Sigma0) on the estimate, exactly
   double achieved_hinf = std::numeric_limits<double>::infinity();   ///< H_alpha(K), exactly; at most gamma
   double certified_cost = std::numeric_limits<double>::infinity();  ///< s tr(P) / (1 - achieved_hinf)^2:
@@ -62,7 +63,9 @@ namespace detail {
 template <DecomposingBackend Backend>
 void verify(const RobustProblem<Backend>& problem, RobustGain<Backend>& design) {
   constexpr double slack = 1 + 1e-6;
+  const double promised = design.cost_bound;
   design.status = SynthesisStatus::failed;
+  design.cost_bound = std::numeric_limits<double>::infinity();
   if (!std::isfinite(design.h2_squared) || !Backend::is_finite(design.gain)) return;
   const typename Backend::StateMatrix F = closed_loop(problem.estimate, design.gain);
   design.spectral_radius = Backend::to_double(metalqr::spectral_radius<Backend>(F));
@@ -76,6 +79,10 @@ void verify(const RobustProblem<Backend>& problem, RobustGain<Backend>& design) 
   if (design.achieved_hinf <= design.gamma * slack && margin > 0 &&
       scale * cost <= design.h2_squared * slack) {
     design.status = SynthesisStatus::solved;
+    // Where the solver's rounding let the level or the cost pass the programme's, the bound follows.
+    const bool passed = design.achieved_hinf > design.gamma || scale * cost > design.h2_squared;
+    design.h2_squared = std::max(design.h2_squared, scale * cost);
+    design.cost_bound = passed ? std::max(promised, design.certified_cost) : promised;
   }
 }
 
