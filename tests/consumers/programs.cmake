@@ -1,4 +1,4 @@
-# The consumer's programs, of which two use optional components.
+# The consumer's programs; all but the first two use optional components.
 add_executable(consumer ${CMAKE_CURRENT_LIST_DIR}/main.cpp)
 target_link_libraries(consumer PRIVATE metalqr::metalqr)
 
@@ -11,4 +11,9 @@ target_link_libraries(components PRIVATE metalqr::json metalqr::lanes metalqr::o
 if(TARGET metalqr::sdp)
   add_executable(designs ${CMAKE_CURRENT_LIST_DIR}/designs.cpp)
   target_link_libraries(designs PRIVATE metalqr::sdp)
+endif()
+
+if(TARGET metalqr::qp)
+  add_executable(limits ${CMAKE_CURRENT_LIST_DIR}/limits.cpp)
+  target_link_libraries(limits PRIVATE metalqr::qp)
 endif()
