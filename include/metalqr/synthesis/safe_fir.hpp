@@ -81,7 +81,9 @@ struct SafeUnits {
     problem.epsilon_B = given.epsilon_B / input;
     problem.noise = given.noise / d;
     problem.exploration = given.exploration * input / d;
-    if (given.x0) problem.x0 = *given.x0 / static_cast<typename Backend::Scalar>(d);
+    if (given.x0) {
+      problem.x0 = typename Backend::StateVector(*given.x0 / static_cast<typename Backend::Scalar>(d));
+    }
     for (SafetyLimit& one : problem.state_limits) rescale(one, 1, d);
     for (SafetyLimit& one : problem.input_limits) rescale(one, input, d);
   }
@@ -124,7 +126,6 @@ class SafeSynthesis {
   using Scalar = typename Backend::Scalar;
 
   SafeSynthesis(const SafeSynthesis&) = delete;
-  SafeSynthesis& operator=(const SafeSynthesis&) = delete;
   SafeSynthesis(const SafeProblem<Backend>& problem, const Solver& solver, Index length)
       : problem_(problem),
         units_(problem),
@@ -209,8 +210,8 @@ class SafeSynthesis {
       state = StateMatrix(Backend::product(task.A(), state)) + StateMatrix(Backend::product(task.B(), input));
     }
     if (!Backend::is_finite(state)) return result;
-    for (Gain& input : inputs) input = Gain(input / static_cast<Scalar>(units_.input));
-    for (const Gain& input : inputs) {
+    for (Gain& input : inputs) {
+      input = Gain(input / static_cast<Scalar>(units_.input));
       if (!Backend::is_finite(input)) return result;
     }
     FirController<Backend> controller(std::move(states), std::move(inputs));
