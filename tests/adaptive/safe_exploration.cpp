@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include <metalqr/synthesis/ipopt.hpp>
@@ -137,6 +139,80 @@ TEST_CASE("the set of plants after data, by hand") {
       DimensionMismatch);
 }
 
+TEST_CASE("an exploration that goes on is bitwise the one that did not stop") {
+  const Problem problem = problem_of(0.03, 0.02, 0.15);
+  const auto options = [](Index epochs) {
+    return adaptive::SafeExplorationOptions{
+        .epochs = epochs, .steps = 60, .design = {.length = 6, .tau = 0.4}};
+  };
+  const metalqr::StreamKey key{.seed = 5};
+  Plant at_once(problem, true, 543);
+  Plant in_parts = at_once;
+  const auto whole = adaptive::explore_safely(problem, at_once, IpoptSolver(), options(3), key);
+  auto first = adaptive::explore_safely(problem, in_parts, IpoptSolver(), options(1), key);
+  REQUIRE(first.status == SafeExplorationStatus::finished);
+  REQUIRE(first.epochs.size() == 1);
+  const auto old = first.epochs;
+  // Records may be dropped.
+  first.epochs.clear();
+  const auto rest = adaptive::explore_safely(first, in_parts, IpoptSolver(), options(2), key);
+  REQUIRE(rest.status == SafeExplorationStatus::finished);
+  REQUIRE(rest.epochs.size() == 2);
+  REQUIRE(whole.epochs.size() == 3);
+  CHECK(rest.epochs_run == 3);
+  CHECK(whole.epochs_run == 3);
+  for (std::size_t e = 0; e < 3; ++e) {
+    const auto& one = e == 0 ? old[0] : rest.epochs[e - 1];
+    CHECK(one.data.states == whole.epochs[e].data.states);
+    CHECK(one.data.inputs == whole.epochs[e].data.inputs);
+    CHECK(one.least_margin == whole.epochs[e].least_margin);
+    CHECK(one.least_margin >= 0);
+    CHECK(one.epsilon_A == whole.epochs[e].epsilon_A);
+    CHECK(one.redesigned == whole.epochs[e].redesigned);
+  }
+  CHECK(rest.problem.estimate.A() == whole.problem.estimate.A());
+  CHECK(rest.problem.epsilon_B == whole.problem.epsilon_B);
+  CHECK(*rest.problem.x0 == *whole.problem.x0);
+  CHECK(rest.controller.input_response() == whole.controller.input_response());
+  CHECK(rest.controller.past() == whole.controller.past());
+}
+
+TEST_CASE("where no other controller is found the old one goes on, with new exploration") {
+  const Problem problem = problem_of(0.03, 0.02, 0.15);
+  const adaptive::SafeExplorationOptions options{
+      .epochs = 1, .steps = 80, .design = {.length = 6, .tau = 0.4}};
+  // As many programmes as the first design solves.
+  int left = synthesis::safe_fir(problem, IpoptSolver(), options.design).solves;
+  const auto breaks = [&](const synthesis::QpProblem& programme) {
+    if (--left < 0) throw std::runtime_error("no licence");
+    return IpoptSolver()(programme);
+  };
+  Plant plant(problem, true, 544);
+  auto found = adaptive::explore_safely(problem, plant, breaks, options, {.seed = 6});
+  REQUIRE(found.status == SafeExplorationStatus::finished);
+  auto controller = found.design.controller;
+  found = adaptive::explore_safely(std::move(found), plant, breaks, options, {.seed = 6});
+  found = adaptive::explore_safely(std::move(found), plant, breaks, options, {.seed = 6});
+  REQUIRE(found.status == SafeExplorationStatus::finished);
+  REQUIRE(found.epochs.size() == 3);
+  // The excitation is what the first design's controller did not ask for, in one piece.
+  std::vector<std::vector<double>> excitation;
+  for (const auto& epoch : found.epochs) {
+    CHECK(epoch.membership == MembershipStatus::failed);
+    CHECK_FALSE(epoch.redesigned);
+    CHECK(epoch.least_margin >= 0);
+    excitation.emplace_back();
+    for (Index t = 0; t < options.steps; ++t) {
+      const Backend::StateVector x = epoch.data.states.row(t).transpose();
+      excitation.back().push_back(std::round((epoch.data.inputs(t, 0) - controller(x)(0, 0)) / 0.15));
+      CHECK(std::abs(excitation.back().back()) == 1);
+    }
+  }
+  CHECK(excitation[0] != excitation[1]);
+  CHECK(excitation[1] != excitation[2]);
+  CHECK(excitation[0] != excitation[2]);
+}
+
 TEST_CASE("without a safe controller no step is taken") {
   int steps = 0;
   const auto plant = [&](const Backend::ControlVector&) {
@@ -147,6 +223,8 @@ TEST_CASE("without a safe controller no step is taken") {
       adaptive::explore_safely(problem_of(0.3, 0.05, 0.1), plant, IpoptSolver(), {.design = {.length = 6}});
   CHECK(found.status == SafeExplorationStatus::no_controller);
   CHECK(found.epochs.empty());
+  CHECK(adaptive::explore_safely(found, plant, IpoptSolver(), {.design = {.length = 6}}).status ==
+        SafeExplorationStatus::no_controller);
   CHECK(steps == 0);
 }
 
@@ -171,6 +249,10 @@ TEST_CASE("bad explorations are refused by name") {
   const auto rest = [](const Backend::ControlVector&) { return Backend::zero_state(2); };
   CHECK_THAT(test::message_of<InvalidOption>([&] { run(rest, {.epochs = 0}); }), ContainsSubstring("epochs"));
   CHECK_THAT(test::message_of<InvalidOption>([&] { run(rest, {.steps = 0}); }), ContainsSubstring("steps"));
+  CHECK_THAT(test::message_of<InvalidOption>([&] { run(rest, {.steps = 1'000'001}); }),
+             ContainsSubstring("steps"));
+  CHECK_THAT(test::message_of<InvalidOption>([&] { run(rest, {.design = {.length = 100'000'000}}); }),
+             ContainsSubstring("length"));
   CHECK_THAT(test::message_of<InvalidOption>([&] { run(rest, {.design = {.length = 0}}); }),
              ContainsSubstring("length"));
   const adaptive::SafeExplorationOptions quick{.epochs = 1, .steps = 2, .design = {.length = 4, .tau = 0.4}};
@@ -185,4 +267,24 @@ TEST_CASE("bad explorations are refused by name") {
                    quick);
              }),
              ContainsSubstring("plant"));
+  auto stopped = adaptive::explore_safely(problem, rest, IpoptSolver(), quick);
+  REQUIRE(stopped.status == SafeExplorationStatus::finished);
+  const auto go_on = [&](const auto& exploration, const adaptive::SafeExplorationOptions& options) {
+    adaptive::explore_safely(exploration, rest, IpoptSolver(), options);
+  };
+  CHECK_THAT(test::message_of<InvalidOption>([&] { go_on(stopped, {.epochs = 0}); }),
+             ContainsSubstring("epochs"));
+  CHECK_THAT(test::message_of<InvalidOption>([&] { go_on(stopped, {.design = {.length = 100'000'000}}); }),
+             ContainsSubstring("length"));
+  auto bad = stopped;
+  bad.epochs_run = -1;
+  CHECK_THAT(test::message_of<InvalidOption>([&] { go_on(bad, quick); }), ContainsSubstring("epochs_run"));
+  bad = stopped;
+  bad.problem.x0.reset();
+  CHECK_THAT(test::message_of<InvalidOption>([&] { go_on(bad, quick); }), ContainsSubstring("x0"));
+  bad = stopped;
+  bad.controller =
+      synthesis::FirController<Backend>({test::state_matrix(test::identity(3))}, {Backend::zero_gain(1, 3)});
+  CHECK_THAT(test::message_of<DimensionMismatch>([&] { go_on(bad, quick); }),
+             ContainsSubstring("controller"));
 }

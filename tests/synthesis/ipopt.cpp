@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -81,6 +82,53 @@ TEST_CASE("linear programmes by hand") {
   check_solution(equal, {2, 6}, 2);
 }
 
+TEST_CASE("multipliers are prices of the rows' bounds, and prove the optimum") {
+  // Dantzig's example: 3/2 a unit of the second row's bound, 1 of the third's; minus, of upper bounds.
+  const QpSolution found = IpoptSolver()(factory());
+  REQUIRE(found.multipliers.size() == 2);
+  CHECK(found.multipliers[0] == Catch::Approx(-1.5).epsilon(1e-6));
+  CHECK(found.multipliers[1] == Catch::Approx(-1).epsilon(1e-6));
+  // min x s.t. 1000 x >= 2000 and x <= 5: 1/1000 a unit, of a lower bound.
+  const QpProblem low{.objective = {1},
+                      .curvature = {},
+                      .variables = {{-10, 10}},
+                      .matrix = {{0, 0, 1000}, {1, 0, 1}},
+                      .rows = {{.low = 2000}, {.high = 5}}};
+  const QpSolution least = IpoptSolver()(low);
+  REQUIRE(least.multipliers.size() == 2);
+  CHECK(least.multipliers[0] == Catch::Approx(1e-3).epsilon(1e-6));
+  CHECK(least.multipliers[1] == Catch::Approx(0).margin(1e-7));
+  CHECK(synthesis::lower_bound(low, least.multipliers) <= 2);
+  CHECK(synthesis::lower_bound(low, least.multipliers) > 2 - 1e-6);
+  // H x + c = A'y: 2 - 3 = -1 at the corner.
+  CHECK(IpoptSolver()(corner()).multipliers.at(0) == Catch::Approx(-1).epsilon(1e-6));
+}
+
+TEST_CASE("any multipliers give a lower bound") {
+  QpProblem problem = factory();
+  problem.variables[1].high = 10;
+  // By hand: y = (-3/2, -1) proves 36; y = 0 leaves the box, 3 * 4 + 5 * 10.
+  CHECK(synthesis::lower_bound(problem, {-1.5, -1}) == Catch::Approx(-36).epsilon(1e-12));
+  CHECK(synthesis::lower_bound(problem, {-1.5, -1}) <= -36);
+  for (const std::vector<double>& nothing :
+       {std::vector<double>{0, 0}, {}, {1}, {2, 3}, {not_a_number, infinity}, {-infinity, 0}}) {
+    CHECK(synthesis::lower_bound(problem, nothing) == Catch::Approx(-62).epsilon(1e-12));
+  }
+  CHECK(synthesis::lower_bound(problem, {-1e308, -1e308}) == -infinity);
+  // What is not bounded proves nothing, unless its factor has a sign: 36 also without upper bounds of x.
+  problem.variables = {{0, infinity}, {0, infinity}};
+  CHECK(synthesis::lower_bound(problem, {0, 0}) == -infinity);
+  CHECK(synthesis::lower_bound(problem, {-2, -1.1}) == Catch::Approx(-12 * 2 - 18 * 1.1).epsilon(1e-12));
+  metalqr::Stream stream = test::stream(532);
+  problem.variables = {{0, 4}, {0, 10}};
+  double best = -infinity;
+  for (int sample = 0; sample < 20000; ++sample) {
+    best = std::max(best, synthesis::lower_bound(problem, {stream.uniform(-2, 1), stream.uniform(-2, 1)}));
+  }
+  CHECK(best <= -36);
+  CHECK(best > -36.5);
+}
+
 TEST_CASE("least norm on a simplex of random numbers, by its formula") {
   // The point of the hyperplane a'x = 1 nearest to the origin is a / |a|^2.
   metalqr::Stream stream = test::stream(531);
@@ -142,6 +190,10 @@ TEST_CASE("bad quadratic programmes are refused by name before the solver sees t
   refuse(shape, "curvature[2]", [](QpProblem& x) { x.curvature[2].row = 2; });
   refuse(shape, "curvature[1]", [](QpProblem& x) { x.curvature[1] = {0, 1, 1}; });
   refuse(number, "curvature[0]", [](QpProblem& x) { x.curvature[0].value = not_a_number; });
+  CHECK_NOTHROW(synthesis::detail::require_countable(2147483647, "rows"));
+  CHECK_THAT(
+      test::message_of<InvalidOption>([] { synthesis::detail::require_countable(2147483648, "rows"); }),
+      ContainsSubstring("rows: expected at most 2147483647"));
   CHECK_THROWS_AS(IpoptSolver({.tolerance = 0}), InvalidOption);
   CHECK_THROWS_AS(IpoptSolver({.tolerance = not_a_number}), InvalidOption);
   CHECK_THROWS_AS(IpoptSolver({.tolerance = 1}), InvalidOption);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include <metalqr/synthesis/csdp.hpp>
 #include <metalqr/synthesis/fir.hpp>
@@ -17,6 +18,7 @@ namespace synthesis = metalqr::synthesis;
 using synthesis::IpoptSolver;
 using synthesis::SynthesisStatus;
 using test::Backend;
+using test::Dense;
 using test::safe_integrator;
 using Problem = synthesis::SafeProblem<Backend>;
 using Design = synthesis::SafeDesign<Backend>;
@@ -59,4 +61,36 @@ TEST_CASE("controllers of any origin are certified or refused") {
   CHECK(synthesis::certify_safety(certain, broken).level == Catch::Approx(0.1).epsilon(1e-5));
   CHECK(synthesis::certify_safety(safe_integrator(0.5, 0, 1, 1), robust.controller).state_margins.at(0) ==
         -infinity);
+}
+
+TEST_CASE("what cannot be computed is not certified") {
+  // x+ = u, whose responses end in zero. a'Phi overflows; without noise, infinity times zero.
+  const test::DenseTask task{Dense{{0}}, Dense{{1}}, Dense{{1}}, Dense{{1}}, Dense{{1}}};
+  Problem problem{.estimate = test::make_task(task)};
+  problem.state_limits = {{{1e300}, 1}, {{1}, 1}};
+  const auto scalars = [](double first, double second) {
+    return std::vector<Backend::StateMatrix>{test::state_matrix(Dense{{first}}),
+                                             test::state_matrix(Dense{{second}})};
+  };
+  const auto overflow = synthesis::certify_safety(problem, Controller(scalars(1, 1e10), scalars(1e10, 0)));
+  CHECK(overflow.level == 0);
+  CHECK(overflow.state_margins.at(0) == -infinity);
+  CHECK(overflow.state_margins.at(1) == 1);
+  CHECK_FALSE(overflow.safe());
+  problem = safe_integrator(0, 0, 1, 1);
+  // A response that is NaN for the weights' signs: infinity minus infinity.
+  const double nan = synthesis::detail::worst_value(
+      problem,
+      std::vector<Backend::StateMatrix>{test::state_matrix(Dense{{1e10, 0}, {-1e10, 0}}),
+                                        test::state_matrix(test::identity(2))},
+      {1e300, 1e300}, 1);
+  CHECK(nan == infinity);
+  // The residual of the dynamics: infinity minus infinity in the middle of finite rows.
+  const double huge = 1e308;
+  CHECK(synthesis::detail::infinity_norm<Backend>(
+            Backend::StateMatrix(test::state_matrix(Dense{{0, 0}, {0, huge * 10 - huge * 10}}))) == infinity);
+  const std::vector<Backend::StateMatrix> wild{test::state_matrix(test::identity(2)),
+                                               test::state_matrix(Dense{{huge, 0}, {huge, 0}})};
+  const std::vector<Backend::Gain> none(2, Backend::zero_gain(1, 2));
+  CHECK_FALSE(synthesis::certify_safety(problem, Controller(wild, none)).level < 1);
 }

@@ -4,6 +4,8 @@
 /// Learning a plant while every limit on its states and inputs is kept.
 
 #include <algorithm>
+#include <cstdint>
+#include <exception>
 #include <limits>
 #include <string>
 #include <utility>
@@ -25,7 +27,7 @@ namespace metalqr::inline METALQR_ABI::adaptive {
 struct SafeExplorationOptions {
   Index epochs = 3;                 ///< at least 1; each ends with a new estimate and, if there is one, a
                                     ///< new controller
-  Index steps = 200;                ///< of an epoch, at least 1
+  Index steps = 200;                ///< of an epoch, from 1 to 1 000 000: each is a row of the programmes
   synthesis::SafeOptions design{};  ///< of the controllers
 };
 
@@ -34,7 +36,8 @@ struct SafeExplorationOptions {
 inline void validate(const SafeExplorationOptions& options) {
   using metalqr::detail::require_option;
   require_option(options.epochs >= 1, "epochs", static_cast<double>(options.epochs), "at least 1");
-  require_option(options.steps >= 1, "steps", static_cast<double>(options.steps), "at least 1");
+  require_option(options.steps >= 1 && options.steps <= 1'000'000, "steps",
+                 static_cast<double>(options.steps), "a number from 1 to 1000000");
   synthesis::validate(options.design);
 }
 
@@ -70,36 +73,58 @@ struct SafeExploration {
   synthesis::SafeProblem<Backend> problem;  ///< the plants that are left, with the last state as first state
   synthesis::SafeDesign<Backend> design;    ///< the last design that was solved
   synthesis::FirController<Backend> controller;  ///< that design's, as it stands at the last state
+  Index epochs_run = 0;  ///< of all calls; the next one's number, which its random numbers depend on
 };
 
-/// Learns a plant under its safe controllers: u = v + eta, v the controller's and eta = +-sigma_eta in every
-/// entry, with equal probability, from the stream of `key` with the purpose `excitation`. After every epoch
-/// the set of plants is cut down to those that agree with its data, and the controller is designed anew for
-/// that, from the state where the plant is. If the plant is one of the problem's and its noise keeps its
-/// bound, no limit is broken at any time (Dean, Tu, Matni and Recht, "Safely learning to control the
-/// constrained linear quadratic regulator", ACC 2019, with sets that noise bounds imply instead of
-/// confidence).
-/// @param plant a callable that applies an input u_t and gives the state x_{t+1}.
-/// @param solver a solver of quadratic programmes, such as `IpoptSolver`.
-/// @throws what `synthesis::safe_fir` throws; InvalidOption; DimensionMismatch, NotFinite for a state that
-/// the plant gives.
+namespace detail {
+
+/// The design, or a failed one where the estimate or the solver throws: a plant that runs under an older safe
+/// controller must not be left alone for that.
+template <DecomposingBackend Backend, synthesis::QpSolver Solver>
+synthesis::SafeDesign<Backend> design_if_any(const synthesis::SafeProblem<Backend>& problem,
+                                             const Solver& solver, const synthesis::SafeOptions& options) {
+  try {
+    return synthesis::safe_fir(problem, solver, options);
+  } catch (const std::exception&) {
+    return {};
+  }
+}
+
+}  // namespace detail
+
+/// Goes on with an exploration, as if it had not stopped: n epochs and then m are, bitwise, n + m with the
+/// same options, key and plant. The controller goes on from what it remembers, with its promise, and is
+/// replaced only after an epoch, as ever. One without a controller is given back as it is. Only `epochs` may
+/// be dropped in between.
+/// @param earlier what `explore_safely` gave.
+/// @param plant the same plant, where the last epoch left it.
+/// @param key the same as before: epochs have streams of their own.
+/// @throws InvalidOption for bad options or an exploration with a controller but no state or number of
+/// epochs; DimensionMismatch, NotFinite for a state that the plant gives, or an exploration that does not
+/// fit.
 template <DecomposingBackend Backend, class Plant, synthesis::QpSolver Solver>
-SafeExploration<Backend> explore_safely(const synthesis::SafeProblem<Backend>& problem, Plant&& plant,
-                                        const Solver& solver, const SafeExplorationOptions& options = {},
+SafeExploration<Backend> explore_safely(SafeExploration<Backend> earlier, Plant&& plant, const Solver& solver,
+                                        const SafeExplorationOptions& options = {},
                                         const StreamKey& key = {}) {
   using StateVector = typename Backend::StateVector;
   using ControlVector = typename Backend::ControlVector;
   using Scalar = typename Backend::Scalar;
   validate(options);
-  SafeExploration<Backend> result{SafeExplorationStatus::no_controller, {}, problem, {}, {}};
-  result.design = synthesis::safe_fir(problem, solver, options.design);
-  if (result.design.status != synthesis::SynthesisStatus::solved) return result;
-  result.controller = result.design.controller;
+  synthesis::validate(earlier.problem);
+  SafeExploration<Backend> result = std::move(earlier);
+  if (result.controller.length() == 0) return result;
+  metalqr::detail::require_option(result.problem.x0.has_value(), "earlier.problem.x0", 0, "the last state");
+  metalqr::detail::require_option(result.epochs_run >= 0, "earlier.epochs_run",
+                                  static_cast<double>(result.epochs_run), "at least 0");
+  const synthesis::SafeProblem<Backend>& problem = result.problem;
   const Index n = problem.estimate.nx();
   const Index p = problem.estimate.nu();
-  StateVector x = problem.x0 ? *problem.x0 : Backend::zero_state(n);
-  Stream stream(key.with_purpose(Purpose::excitation));
+  metalqr::detail::require_shape<Backend>(result.controller.input_response().front(), p, n,
+                                          "earlier.controller");
+  synthesis::detail::require_practical(problem, options.design.length);
+  StateVector x = *problem.x0;
   for (Index e = 0; e < options.epochs; ++e) {
+    Stream stream(key.child(static_cast<std::uint64_t>(result.epochs_run)).with_purpose(Purpose::excitation));
     SafeEpoch<Backend> epoch;
     epoch.data = {Backend::zero_matrix(options.steps + 1, n), Backend::zero_matrix(options.steps, p)};
     const auto observe = [&](const std::vector<synthesis::SafetyLimit>& limits, const auto& v) {
@@ -133,7 +158,7 @@ SafeExploration<Backend> explore_safely(const synthesis::SafeProblem<Backend>& p
     epoch.epsilon_A = left.problem.epsilon_A;
     epoch.epsilon_B = left.problem.epsilon_B;
     if (left.status == MembershipStatus::solved) {
-      synthesis::SafeDesign<Backend> next = synthesis::safe_fir(result.problem, solver, options.design);
+      synthesis::SafeDesign<Backend> next = detail::design_if_any(result.problem, solver, options.design);
       if (next.status == synthesis::SynthesisStatus::solved) {
         result.design = std::move(next);
         result.controller = result.design.controller;
@@ -141,9 +166,35 @@ SafeExploration<Backend> explore_safely(const synthesis::SafeProblem<Backend>& p
       }
     }
     result.epochs.push_back(std::move(epoch));
+    ++result.epochs_run;
   }
   result.status = SafeExplorationStatus::finished;
   return result;
+}
+
+/// Learns a plant under its safe controllers: u = v + eta, v the controller's and eta = +-sigma_eta in every
+/// entry, with equal probability, from streams of `key` with the purpose `excitation`, a child for each
+/// epoch. After every epoch the set of plants is cut down to those that agree with its data, and the
+/// controller is designed anew for that, from the state where the plant is; where that fails or throws, the
+/// old one stays. If the plant is one of the problem's and its noise keeps its bound, no limit is broken at
+/// any time (Dean, Tu, Matni and Recht, "Safely learning to control the constrained linear quadratic
+/// regulator", ACC 2019, with sets that noise bounds imply instead of confidence). Another call can go on
+/// where this one ends.
+/// @param plant a callable that applies an input u_t and gives the state x_{t+1}.
+/// @param solver a solver of quadratic programmes, such as `IpoptSolver`.
+/// @throws what `synthesis::safe_fir` throws for the first design; InvalidOption; DimensionMismatch,
+/// NotFinite for a state that the plant gives.
+template <DecomposingBackend Backend, class Plant, synthesis::QpSolver Solver>
+SafeExploration<Backend> explore_safely(const synthesis::SafeProblem<Backend>& problem, Plant&& plant,
+                                        const Solver& solver, const SafeExplorationOptions& options = {},
+                                        const StreamKey& key = {}) {
+  validate(options);
+  SafeExploration<Backend> result{SafeExplorationStatus::no_controller, {}, problem, {}, {}, 0};
+  result.design = synthesis::safe_fir(problem, solver, options.design);
+  if (result.design.status != synthesis::SynthesisStatus::solved) return result;
+  result.controller = result.design.controller;
+  if (!problem.x0) result.problem.x0 = Backend::zero_state(problem.estimate.nx());
+  return explore_safely(std::move(result), plant, solver, options, key);
 }
 
 }  // namespace metalqr::inline METALQR_ABI::adaptive

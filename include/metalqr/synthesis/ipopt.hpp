@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <limits>
 #include <mutex>
+#include <string>
 #include <vector>
 
 // Ipopt 3.11's headers ask for what its own build defines.
@@ -43,6 +44,14 @@ namespace detail {
 inline std::mutex& ipopt_mutex() {
   static std::mutex mutex;
   return mutex;
+}
+
+/// Throws unless Ipopt, whose numbers of variables, rows and entries are of this type, can count that many.
+inline void require_countable(std::size_t size, const char* name) {
+  constexpr ::Ipopt::Index most = std::numeric_limits<::Ipopt::Index>::max();
+  if (size <= static_cast<std::size_t>(most)) return;
+  throw InvalidOption(std::string(name) + ": expected at most " + std::to_string(most) + " for Ipopt, got " +
+                      std::to_string(size));
 }
 
 /// A programme as Ipopt asks for it, and where its solution ends up.
@@ -100,10 +109,13 @@ class IpoptProgramme : public ::Ipopt::TNLP {
     copy(problem_.curvature, factor, row, column, values);
     return true;
   }
-  void finalize_solution(::Ipopt::SolverReturn, Int n, const Number* x, const Number*, const Number*, Int,
-                         const Number*, const Number*, Number value, const ::Ipopt::IpoptData*,
+  void finalize_solution(::Ipopt::SolverReturn, Int n, const Number* x, const Number*, const Number*, Int m,
+                         const Number*, const Number* lambda, Number value, const ::Ipopt::IpoptData*,
                          ::Ipopt::IpoptCalculatedQuantities*) override {
     solution_.x.assign(x, x + n);
+    // Its Lagrangian adds lambda'(A x).
+    solution_.multipliers.clear();
+    for (Int i = 0; i < m; ++i) solution_.multipliers.push_back(-lambda[i]);
     solution_.objective = value;
   }
 
@@ -159,9 +171,14 @@ class IpoptSolver {
   explicit IpoptSolver(const IpoptOptions& options = {}) : options_(options) { validate(options); }
 
   /// Solves a programme.
-  /// @throws what `validate(problem)` throws.
+  /// @throws what `validate(problem)` throws; InvalidOption for more than 2^31 - 1 variables, rows or
+  /// entries.
   QpSolution operator()(const QpProblem& problem) const {
     validate(problem);
+    detail::require_countable(problem.variables.size(), "variables");
+    detail::require_countable(problem.rows.size(), "rows");
+    detail::require_countable(problem.matrix.size(), "matrix");
+    detail::require_countable(problem.curvature.size(), "curvature");
     QpSolution solution;
     const std::scoped_lock lock(detail::ipopt_mutex());
     const ::Ipopt::SmartPtr<::Ipopt::IpoptApplication> application =

@@ -3,6 +3,7 @@
 /// @file
 /// Convex quadratic programmes, and what the library asks of a solver for them.
 
+#include <algorithm>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
@@ -69,6 +70,9 @@ struct QpSolution {
   QpStatus status = QpStatus::failed;  ///< how it ended
   double objective = 0;                ///< x'Hx / 2 + c'x
   std::vector<double> x;               ///< one number a variable
+  /// y, one number a row: H x + c - A'y is zero in the variables between their bounds, y_i positive only
+  /// where row i is at its lower bound, negative only at its upper one. Empty if the solver has none.
+  std::vector<double> multipliers;
 };
 
 /// Whether x may be used: `solved`, or `reduced_accuracy`, whose results need a check.
@@ -140,6 +144,59 @@ inline void validate(const QpProblem& problem) {
     throw DimensionMismatch("curvature[" + std::to_string(k) + "]: expected a place in the lower triangle");
   }
   detail::require_qp_entries(problem.matrix, problem.rows.size(), n, "matrix");
+}
+
+namespace detail {
+
+/// The least r x with r within `error` of `factor` and x within the range.
+inline double least_product(double factor, double error, const QpRange& range) {
+  double least = std::numeric_limits<double>::infinity();
+  for (const double r : {factor - error, factor + error}) {
+    for (const double x : {range.low, range.high}) least = std::min(least, r == 0 ? 0 : r * x);
+  }
+  return least;
+}
+
+}  // namespace detail
+
+/// A number that the objective is not below within the bounds, by weak duality,
+///   c'x = y'(A x) + (c - A'y)'x,
+/// each term at its least (the curvature only adds): true for any y, good or bad, rounding included; the
+/// optimum itself, but for rounding, for the multipliers of a linear programme's solution. A y_i that is not
+/// finite or whose row has no bound on that side counts as zero, and so do all where their number is wrong.
+/// Minus infinity where nothing is proved. Linear in the number of entries.
+/// @param problem as `validate` wants it.
+/// @param multipliers y, as in `QpSolution`.
+inline double lower_bound(const QpProblem& problem, const std::vector<double>& multipliers) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const std::size_t n = problem.variables.size();
+  std::vector<double> y(problem.rows.size(), 0.0);
+  double bound = 0;
+  double size = 0;  // of the terms, whose rounding is a share of it
+  for (std::size_t i = 0; i < y.size() && multipliers.size() == y.size(); ++i) {
+    const double end = multipliers[i] > 0 ? problem.rows[i].low : problem.rows[i].high;
+    if (!std::isfinite(multipliers[i]) || !std::isfinite(end)) continue;
+    y[i] = multipliers[i];
+    bound += y[i] * end;
+    size += std::abs(y[i] * end);
+  }
+  std::vector<double> factors = problem.objective;
+  std::vector<double> sizes(n);
+  for (std::size_t j = 0; j < n; ++j) sizes[j] = std::abs(factors[j]);
+  for (const QpEntry& entry : problem.matrix) {
+    const double term = entry.value * y[static_cast<std::size_t>(entry.row)];
+    factors[static_cast<std::size_t>(entry.column)] -= term;
+    sizes[static_cast<std::size_t>(entry.column)] += std::abs(term);
+  }
+  const double rounding =
+      2 * static_cast<double>(n + y.size() + problem.matrix.size()) * std::numeric_limits<double>::epsilon();
+  for (std::size_t j = 0; j < n; ++j) {
+    const double term = detail::least_product(factors[j], rounding * sizes[j], problem.variables[j]);
+    bound += term;
+    size += std::abs(term);
+  }
+  bound -= rounding * size;
+  return std::isfinite(bound) ? bound : -infinity;
 }
 
 }  // namespace metalqr::inline METALQR_ABI::synthesis

@@ -73,13 +73,13 @@ double peak_norm(const std::vector<X>& response) {
     for (const X& phi : response) {
       for (Index j = 0; j < Backend::cols(phi); ++j) sum += std::abs(Backend::to_double(phi(i, j)));
     }
-    largest = std::max(largest, sum);
+    largest = larger(largest, sum);
   }
   return largest;
 }
 
 /// The largest value of a'y_t over all t, y the output of the response, where d_t = Bhat eta_t + (any other
-/// vector with entries up to `noise`) for t >= 0, d_{-1} = x_0.
+/// vector with entries up to `noise`) for t >= 0, d_{-1} = x_0; infinity if a number on the way is NaN.
 template <MatrixBackend Backend, class X>
 double worst_value(const SafeProblem<Backend>& problem, const std::vector<X>& response,
                    const std::vector<double>& weights, double noise) {
@@ -97,7 +97,7 @@ double worst_value(const SafeProblem<Backend>& problem, const std::vector<X>& re
     double start = 0;
     for (Index j = 0; problem.x0 && j < n; ++j)
       start += combine(phi, j) * Backend::to_double((*problem.x0)(j, 0));
-    worst = std::max(worst, driven + start);
+    worst = larger(worst, driven + start);
     for (Index j = 0; j < n; ++j) driven += noise * std::abs(combine(phi, j));
     for (Index a = 0; a < problem.estimate.nu() && problem.exploration > 0; ++a) {
       double entry = 0;
@@ -105,7 +105,7 @@ double worst_value(const SafeProblem<Backend>& problem, const std::vector<X>& re
       driven += problem.exploration * std::abs(entry);
     }
   }
-  return std::max(worst, driven);
+  return larger(worst, driven);
 }
 
 }  // namespace detail
@@ -139,13 +139,14 @@ SafetyCertificate certify_safety(const SafeProblem<Backend>& problem,
   SafetyCertificate result;
   result.level = problem.epsilon_A * detail::peak_norm<Backend>(controller.state_response()) +
                  problem.epsilon_B * detail::peak_norm<Backend>(controller.input_response()) + residual;
+  result.level = detail::larger(result.level, 0);
   const detail::SafeNoise bounds(problem);
   const double noise = bounds.direct + bounds.excess(result.level);
   const auto margin = [&](const SafetyLimit& one, const auto& response, double direct) {
     if (!std::isfinite(noise)) return -std::numeric_limits<double>::infinity();
     double left = one.limit - detail::worst_value(problem, response, one.weights, noise);
     for (const double weight : one.weights) left -= direct * std::abs(weight);
-    return left;
+    return std::isnan(left) ? -std::numeric_limits<double>::infinity() : left;
   };
   for (const SafetyLimit& one : problem.state_limits) {
     result.state_margins.push_back(margin(one, controller.state_response(), 0));

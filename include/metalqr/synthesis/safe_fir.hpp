@@ -8,14 +8,18 @@
 #include <functional>
 #include <limits>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include <metalqr/core/backend.hpp>
 #include <metalqr/core/check.hpp>
+#include <metalqr/core/error.hpp>
+#include <metalqr/core/index.hpp>
 #include <metalqr/lqr/optimal_gain.hpp>
 #include <metalqr/synthesis/fir_controller.hpp>
 #include <metalqr/synthesis/golden_section.hpp>
+#include <metalqr/synthesis/input_units.hpp>
 #include <metalqr/synthesis/qp.hpp>
 #include <metalqr/synthesis/robust_gain.hpp>
 #include <metalqr/synthesis/robust_options.hpp>
@@ -27,7 +31,9 @@ namespace metalqr::inline METALQR_ABI::synthesis {
 
 /// How `safe_fir` works.
 struct SafeOptions {
-  Index length = 12;  ///< L, coefficients of the responses, at least 1
+  /// L, coefficients of the responses, at least 1; `safe_fir` refuses more than a million entries of its
+  /// programmes, and n_x L > 4000.
+  Index length = 12;
   /// The level that the design must stay below, in [0, 1), or `optimised`: that of the least cost. A higher
   /// one leaves more freedom, but takes more of the limits.
   std::optional<double> tau = optimised;
@@ -58,6 +64,59 @@ struct SafeDesign {
 
 namespace detail {
 
+/// A problem in the units in which its programmes are written: with d the state's unit and c the input's, a
+/// power of two each (see `input_unit`), x / d and c u / d are about as large as what drives the loop, and
+/// limits are divided by the sizes of their weights. Phi_x is the same, Phi_u that of the programme over c.
+template <MatrixBackend Backend>
+struct SafeUnits {
+  double input = 1;              ///< c
+  SafeProblem<Backend> problem;  ///< in these units
+
+  explicit SafeUnits(const SafeProblem<Backend>& given)
+      : input(input_unit(given.estimate, given.epsilon_B)), problem(given) {
+    const SafeNoise noise(given);
+    const double amplitude = std::max(noise.total, noise.start);
+    const double d = amplitude > 0 ? power_near(amplitude, 60) : 1;
+    problem.estimate = in_input_unit(given.estimate, input);
+    problem.epsilon_B = given.epsilon_B / input;
+    problem.noise = given.noise / d;
+    problem.exploration = given.exploration * input / d;
+    if (given.x0) {
+      problem.x0 = typename Backend::StateVector(*given.x0 / static_cast<typename Backend::Scalar>(d));
+    }
+    for (SafetyLimit& one : problem.state_limits) rescale(one, 1, d);
+    for (SafetyLimit& one : problem.input_limits) rescale(one, input, d);
+  }
+
+ private:
+  static double power_near(double size, int most) {
+    return std::ldexp(1.0, std::clamp(std::ilogb(size), -most, most));
+  }
+  static void rescale(SafetyLimit& limit, double c, double d) {
+    double size = 0;
+    for (const double weight : limit.weights) size = std::max(size, std::abs(weight));
+    const double unit = power_near(size, 1000);
+    for (double& weight : limit.weights) weight = weight / unit;
+    // Of a'x and of (a / c)'(c u), the latter times c.
+    limit.limit = limit.limit / unit / d * c;
+  }
+};
+
+/// Throws for a length whose programmes have more than a million entries, or whose controller has more than
+/// 4000 states: they would take hours and gigabytes.
+template <MatrixBackend Backend>
+void require_practical(const SafeProblem<Backend>& problem, Index length) {
+  const SafeProgramme<Backend> programme(problem, 1);
+  const Index n = problem.estimate.nx();
+  const auto practical = [&](Index L) { return L <= 4000 / n && programme.entries(L) <= 1e6; };
+  if (practical(length)) return;
+  Index longest = 0;
+  for (Index step = 2048; step > 0; step /= 2) longest += practical(longest + step) ? step : 0;
+  throw InvalidOption("length: expected at most " + std::to_string(longest) + " for " + std::to_string(n) +
+                      " states and " + std::to_string(problem.estimate.nu()) +
+                      " inputs with these limits, got " + std::to_string(length));
+}
+
 /// Safe synthesis for one problem, at any level.
 template <DecomposingBackend Backend, QpSolver Solver>
 class SafeSynthesis {
@@ -66,11 +125,17 @@ class SafeSynthesis {
   using Gain = typename Backend::Gain;
   using Scalar = typename Backend::Scalar;
 
+  SafeSynthesis(const SafeSynthesis&) = delete;
   SafeSynthesis(const SafeProblem<Backend>& problem, const Solver& solver, Index length)
-      : problem_(problem), solver_(solver), length_(length), programme_(problem, length) {
-    const RiccatiSolution<Backend> optimal = solve_dare(problem.estimate);
+      : problem_(problem),
+        units_(problem),
+        solver_(solver),
+        length_(length),
+        programme_(units_.problem, length) {
+    const Task<Backend>& task = units_.problem.estimate;
+    const RiccatiSolution<Backend> optimal = solve_dare(task);
     K_ = optimal.gain;
-    const double cost = Backend::to_double(Backend::inner(optimal.value, problem.estimate.Sigma0()));
+    const double cost = Backend::to_double(Backend::inner(optimal.value, task.Sigma0()));
     scale_ = cost > 0 ? cost : 1;
   }
 
@@ -128,7 +193,7 @@ class SafeSynthesis {
       return static_cast<Scalar>(solution.x[static_cast<std::size_t>(place)]);
     };
     // Along the dynamics, where the stabilising K keeps the programme's residuals from growing.
-    const Task<Backend>& task = problem_.estimate;
+    const Task<Backend>& task = units_.problem.estimate;
     std::vector<StateMatrix> states;
     std::vector<Gain> inputs;
     StateMatrix state = Backend::identity_like(task.A());
@@ -145,9 +210,13 @@ class SafeSynthesis {
       state = StateMatrix(Backend::product(task.A(), state)) + StateMatrix(Backend::product(task.B(), input));
     }
     if (!Backend::is_finite(state)) return result;
+    for (Gain& input : inputs) {
+      input = Gain(input / static_cast<Scalar>(units_.input));
+      if (!Backend::is_finite(input)) return result;
+    }
     FirController<Backend> controller(std::move(states), std::move(inputs));
     result.certificate = certify_safety(problem_, controller);
-    result.nominal_cost = cost(task, controller.state_space());
+    result.nominal_cost = cost(problem_.estimate, controller.state_space());
     if (result.certificate.safe() && result.certificate.level <= tau * (1 + 1e-6) + 1e-7 &&
         std::isfinite(result.nominal_cost)) {
       result.status = SynthesisStatus::solved;
@@ -170,6 +239,7 @@ class SafeSynthesis {
   }
 
   const SafeProblem<Backend>& problem_;
+  SafeUnits<Backend> units_;
   const Solver& solver_;
   Index length_;
   SafeProgramme<Backend> programme_;
@@ -188,13 +258,15 @@ class SafeSynthesis {
 /// `optimised` some twenty quadratic ones more. A design that is returned as `solved` was checked without
 /// the solver; limits are kept exactly, by 1e-7 of them.
 /// @param solver a solver of quadratic programmes, such as `IpoptSolver`.
-/// @throws what `validate` of the problem and of the options throws; NotStabilizable, NoConvergence for the
+/// @throws what `validate` of the problem and of the options throws, InvalidOption also for a length that is
+/// not practical; NotStabilizable, NoConvergence for the
 /// estimate; what the solver throws.
 template <DecomposingBackend Backend, QpSolver Solver>
 SafeDesign<Backend> safe_fir(const SafeProblem<Backend>& problem, const Solver& solver,
                              const SafeOptions& options = {}) {
   validate(problem);
   validate(options);
+  detail::require_practical(problem, options.length);
   detail::SafeSynthesis<Backend, Solver> synthesis(problem, solver, options.length);
   const auto least = synthesis.least_level();
   SafeDesign<Backend> result;

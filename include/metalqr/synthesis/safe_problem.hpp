@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -84,14 +85,19 @@ inline void require_limits(const std::vector<SafetyLimit>& limits, Index size, c
   }
 }
 
-/// |X|_inf.
+/// The larger of two numbers; infinity if either is NaN, which `std::max` may pass over.
+inline double larger(double x, double y) {
+  return std::isnan(x) || std::isnan(y) ? std::numeric_limits<double>::infinity() : std::max(x, y);
+}
+
+/// |X|_inf; infinity if an entry is NaN.
 template <MatrixBackend Backend, class X>
 double infinity_norm(const X& x) {
   double largest = 0;
   for (Index i = 0; i < Backend::rows(x); ++i) {
     double sum = 0;
     for (Index j = 0; j < Backend::cols(x); ++j) sum += std::abs(Backend::to_double(x(i, j)));
-    largest = std::max(largest, sum);
+    largest = larger(largest, sum);
   }
   return largest;
 }

@@ -3,6 +3,7 @@
 /// @file
 /// The linear and quadratic programmes of safe synthesis with finite responses.
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <vector>
@@ -67,6 +68,27 @@ class SafeProgramme {
           task.R(), scale, p_, [&](Index i, Index j) { return input(k, i, j); }, programme);
     }
     return programme;
+  }
+
+  /// About how many entries the matrix of a programme of any length has, as a double, that no length
+  /// overflows.
+  double entries(Index length) const {
+    const auto n = static_cast<double>(n_);
+    const auto p = static_cast<double>(p_);
+    const auto L = static_cast<double>(length);
+    double each = n * n * (1 + n + p) + (n + p) * n;  // a coefficient
+    for (const Functional& one : functionals_) {
+      const auto zeros = std::count(one.weights.begin(), one.weights.end(), 0.0);
+      const double weights = static_cast<double>(one.weights.size()) - static_cast<double>(zeros);
+      each += 2 * (n * (1 + weights) + static_cast<double>(stride(one) - n_) * (1 + n * weights));
+    }
+    double sums = 0;  // a coefficient of a limit's rows
+    for (std::size_t k = 0; k < limits_; ++k) {
+      const Functional& one = functionals_[rows_[k]];
+      sums += static_cast<double>(stride(one));
+      if (problem_.x0) each += n * static_cast<double>(one.weights.size());
+    }
+    return L * each + L * (problem_.x0 ? (L + 1) / 2 : 1) * sums;
   }
 
   /// The variable that is Phi_x(k+1)(i, j).
