@@ -203,7 +203,8 @@ TEST_CASE("learn_controller refuses bad files by line and column") {
   CHECK_THAT(refused("rollout,x1,u1\n1,2,3\n1,two,3\n"), ContainsSubstring("line 3, column x1"));
   CHECK_THAT(refused("rollout,x1,u1\n1,nan,3\n1,2,3\n"), ContainsSubstring("line 2, column x1"));
   CHECK_THAT(refused("time,x1,u1\n1,2,3\n2,2,3\n"), ContainsSubstring("column time"));
-  CHECK_THAT(refused(tiny, "--rollout run"), ContainsSubstring("column rollout"));
+  CHECK_THAT(refused(tiny, "--rollout run"), ContainsSubstring("column run: expected a column of this"));
+  CHECK_THAT(refused(tiny, "--rollout x1"), ContainsSubstring("column x1: expected the number of the"));
   CHECK_THAT(refused("rollout,x1,u1\n1,1,1\n1,2,2\n1,4,4\n1,8,8\n"),
              ContainsSubstring("RankDeficient: data"));
   CHECK_THAT(refused("rollout,x1,u1\n1,0,1\n1,1,3\n"), ContainsSubstring("RankDeficient: data"));

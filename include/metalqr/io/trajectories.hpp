@@ -43,9 +43,10 @@ class TrajectoryTable {
     states_ = numbered("x", used);
     inputs_ = numbered("u", used);
     rollout_ = position(columns.rollout);
-    if (std::find(used.begin(), used.end(), columns.rollout) != used.end()) {
+    for (const auto* const part : {&states_, &inputs_}) {
+      if (std::find(part->begin(), part->end(), rollout_) == part->end()) continue;
       throw ParseError(source_ + ": column " + columns.rollout +
-                       ": expected the number of the rollout, not also a state, an input or to be ignored");
+                       ": expected the number of the rollout, not also a state or an input");
     }
     if (!has_rollouts() && columns.rollout != TrajectoryColumns{}.rollout) {
       throw ParseError(source_ + ": column " + columns.rollout +
