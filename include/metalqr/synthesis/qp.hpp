@@ -90,20 +90,25 @@ concept QpSolver = requires(const T& solver, const QpProblem& problem) {
 
 namespace detail {
 
+/// "rows[3]: expected a finite value, got nan at (0, 2)".
+inline std::string about_qp_entry(const std::string& name, std::size_t place, const QpEntry& entry,
+                                  const std::string& expected, const std::string& got) {
+  return name + "[" + std::to_string(place) + "]: expected " + expected + ", got " + got + "(" +
+         std::to_string(entry.row) + ", " + std::to_string(entry.column) + ")";
+}
+
 inline void require_qp_entries(const std::vector<QpEntry>& entries, std::size_t rows, std::size_t columns,
                                const std::string& name) {
   for (std::size_t k = 0; k < entries.size(); ++k) {
     const QpEntry& entry = entries[k];
-    const std::string where = name + "[" + std::to_string(k) + "]";
-    const std::string place = "(" + std::to_string(entry.row) + ", " + std::to_string(entry.column) + ")";
     if (entry.row < 0 || entry.row >= static_cast<Index>(rows) || entry.column < 0 ||
         entry.column >= static_cast<Index>(columns)) {
-      throw DimensionMismatch(where + ": expected a place in a matrix of shape " +
-                              metalqr::detail::shape(rows, columns) + ", got " + place);
+      throw DimensionMismatch(about_qp_entry(
+          name, k, entry, "a place in a matrix of shape " + metalqr::detail::shape(rows, columns), ""));
     }
     if (!std::isfinite(entry.value)) {
-      throw NotFinite(where + ": expected a finite value, got " + metalqr::detail::text(entry.value) +
-                      " at " + place);
+      throw NotFinite(
+          about_qp_entry(name, k, entry, "a finite value", metalqr::detail::text(entry.value) + " at "));
     }
   }
 }
