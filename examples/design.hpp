@@ -138,19 +138,18 @@ inline void validate(const DesignOptions& options) {
 inline Design make_design(const synthesis::RobustProblem<Backend>& problem, Method method,
                           const DesignOptions& options) {
   validate(options);
-  const synthesis::RobustOptions robust{.gamma = options.gamma, .alpha = options.alpha};
-  const synthesis::FirOptions fir{
-      .length = options.length, .gamma = options.gamma, .alpha = options.alpha, .slack = options.slack};
   if (method == Method::certainty_equivalence)
     return detail::design_of(synthesis::certainty_equivalence(problem));
 #ifdef METALQR_EXAMPLES_SDP
+  const synthesis::RobustOptions robust{.gamma = options.gamma, .alpha = options.alpha};
+  const synthesis::FirOptions fir{
+      .length = options.length, .gamma = options.gamma, .alpha = options.alpha, .slack = options.slack};
   const synthesis::Csdp solver;
   if (method == Method::common_lyapunov)
     return detail::design_of(synthesis::common_lyapunov(problem, solver, robust));
   if (method == Method::fir) return detail::design_of(synthesis::fir(problem, solver, fir));
   return detail::without_level(detail::design_of(synthesis::ellipsoid(problem, solver, options.alpha)));
 #else
-  static_cast<void>(robust);
   throw metalqr::InvalidOption(
       "method: expected certainty_equivalence, the only one without the semidefinite solver CSDP, which was "
       "not there when this program was built");
