@@ -148,7 +148,7 @@ inline std::vector<Contender> contenders(const Plant& plant, const Settings& set
                      return detail::ellipsoid_outcome(plant, settings, sample, errors);
                    })});
   }
-  all.push_back({"ellipsoid_radii_data", "ellipsoid around the bootstrap's bounds", settings.trials,
+  all.push_back({"ellipsoid_radii_data", "ellipsoid around the bootstrap balls", settings.trials,
                  guarded([&plant](const Sample& sample) {
                    Outcome outcome = detail::outcome_of(
                        plant, synthesis::ellipsoid(detail::problem_of(plant, sample, Errors::bootstrap),

@@ -35,6 +35,7 @@ json figures(const test::Folder& folder, const std::string& arguments) {
   const auto outcome = test::run_program(folder, "coarse_id_figures", arguments + " --out here");
   INFO(outcome.err);
   REQUIRE(outcome.status == 0);
+  CHECK(outcome.err.find("gnuplot failed") == std::string::npos);
   return outcome.last_line();
 }
 
