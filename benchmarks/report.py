@@ -309,6 +309,17 @@ def short_table(rows):
     if all("evals_per_s" in rows.get(name, {}) for name in fleets):
         times = ", ".join(duration(1e9 / rows[name]["evals_per_s"], 2) for name in fleets)
         lines.append(f"| event of a simulated fleet of 1000, 100 000 agents, without their work | {times} | |")
+    trials = [rows.get(name, {}).get("evals_per_s") for name in ("bootstrap/2000", "bootstrap/numpy/2000")]
+    if all(trials):
+        own, peer = trials
+        what = "trial of the bootstrap, 100 rollouts of 6 steps"
+        lines.append(f"| {what} | {duration(1e9 / own, 2)} | vectorised numpy {number(own / peer, 2)} |")
+    designs = [rows.get(f"sdp/{name}", {}) for name in ("common_lyapunov", "fir/16", "fir/32")]
+    if all("to_solver" in row and "evals_per_s" in row for row in designs):
+        times = ", ".join(duration(1e9 / row["evals_per_s"], 2) for row in designs)
+        shares = ", ".join(number(1 / row["to_solver"], 2) for row in designs)
+        what = "robust design: common Lyapunov; finite responses, length 16, 32"
+        lines.append(f"| {what} | {times} | its two calls of CSDP {shares} |")
     return "\n".join(lines) + "\n"
 
 
