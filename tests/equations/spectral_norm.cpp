@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include <Eigen/SVD>
+
 #include "support.hpp"
 
 using metalqr::spectral_norm;
@@ -33,6 +35,26 @@ TEST_CASE("the spectral norm of an orthogonal matrix is one, of all singular val
   const Dense reflection = test::identity(5) - (2 / test::inner(v, v)) * (v * test::transpose(v));
   CHECK(test::relative_error(spectral_norm<Backend>(matrix(reflection)), 1) < 4e-15);
   CHECK(test::relative_error(spectral_norm<Backend>(matrix(3 * test::identity(20))), 3) < 4e-15);
+}
+
+TEST_CASE("the spectral norm stays exact where all singular values come in pairs") {
+  // [X -Y; Y X], the real form of X + iY, has each singular value twice; rounding then mixes the pair.
+  metalqr::Stream stream = test::stream(2);
+  for (int sample = 0; sample < 3000; ++sample) {
+    const Dense x = test::random_matrix(6, 3, stream);
+    const Dense y = test::random_matrix(6, 3, stream);
+    Backend::Matrix pair = Backend::zero_matrix(12, 6);
+    for (int i = 0; i < 6; ++i) {
+      for (int j = 0; j < 3; ++j) {
+        pair(i, j) = pair(6 + i, 3 + j) = static_cast<double>(x(i, j));
+        pair(6 + i, j) = static_cast<double>(y(i, j));
+        pair(i, 3 + j) = -pair(6 + i, j);
+      }
+    }
+    // By another algorithm: orthogonal transformations of the matrix itself.
+    const double expected = Eigen::JacobiSVD<Backend::Matrix>(pair).singularValues()(0);
+    CHECK(test::relative_error(spectral_norm<Backend>(pair), expected) < 1e-14);
+  }
 }
 
 TEST_CASE("the spectral norm of a matrix of rank one is the product of the vectors' norms") {

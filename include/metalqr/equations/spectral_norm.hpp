@@ -29,7 +29,8 @@ typename Backend::Scalar largest_eigenvalue_of_square(X S) {
     log_value += weight * log(trace);
     // What further squarings can add is between -weight log(n) and 0.
     if (weight < negligible) return exp(log_value);
-    const X square = Backend::product(S, S);
+    // S is symmetric; its transpose takes away what is not, which would double with each squaring.
+    const X square = Backend::transpose_product(S, S);
     S = square;
     weight = weight / Scalar(2);
   }
