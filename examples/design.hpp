@@ -126,11 +126,15 @@ inline constexpr bool has_solver =
     false;
 #endif
 
+/// What they are for `synthesis::fir`, which takes all of them.
+inline synthesis::FirOptions fir_options(const DesignOptions& options) {
+  return {.length = options.length, .gamma = options.gamma, .alpha = options.alpha, .slack = options.slack};
+}
+
 /// Whatever the method, an option that is wrong is worth a word.
 /// @throws metalqr::InvalidOption.
 inline void validate(const DesignOptions& options) {
-  validate(synthesis::FirOptions{
-      .length = options.length, .gamma = options.gamma, .alpha = options.alpha, .slack = options.slack});
+  validate(fir_options(options));
 }
 
 /// A controller for every plant within the radii of a problem.
@@ -142,12 +146,10 @@ inline Design make_design(const synthesis::RobustProblem<Backend>& problem, Meth
     return detail::design_of(synthesis::certainty_equivalence(problem));
 #ifdef METALQR_EXAMPLES_SDP
   const synthesis::RobustOptions robust{.gamma = options.gamma, .alpha = options.alpha};
-  const synthesis::FirOptions fir{
-      .length = options.length, .gamma = options.gamma, .alpha = options.alpha, .slack = options.slack};
   const synthesis::Csdp solver;
   if (method == Method::common_lyapunov)
     return detail::design_of(synthesis::common_lyapunov(problem, solver, robust));
-  if (method == Method::fir) return detail::design_of(synthesis::fir(problem, solver, fir));
+  if (method == Method::fir) return detail::design_of(synthesis::fir(problem, solver, fir_options(options)));
   return detail::without_level(detail::design_of(synthesis::ellipsoid(problem, solver, options.alpha)));
 #else
   throw metalqr::InvalidOption(

@@ -95,9 +95,8 @@ inline void print_estimate(const identification::Dataset<Backend>& data, const K
                                            : "");
   std::printf(
       "  The bound is a theorem %s.\n"
-      "  The bootstrap repeats your experiment %td times on the estimate, with your initial states and "
-      "inputs\n"
-      "  and noise of its own: closer to the truth, no proof.\n",
+      "  The bootstrap repeats your experiment %td times on the estimate, with your initial states,\n"
+      "  your inputs and noise of its own: closer to the truth, no proof.\n",
       known.bound.rigorous         ? "for these data"
       : known.estimate.independent ? "for these data if sigma_w is not above the figure above"
                                    : "if each rollout gives one step (see --samples last); for all steps "
@@ -105,9 +104,8 @@ inline void print_estimate(const identification::Dataset<Backend>& data, const K
       settings.trials);
   if (!known.trials_resemble_data()) {
     std::printf(
-        "  Warning: the squares of the states and inputs that it gets are %.2g times those that you "
-        "recorded. "
-        "If\n  the inputs were those of a feedback, give its gain by --feedback.\n",
+        "  Warning: the squares of the states and inputs that it gets are %.2g times those that you\n"
+        "  recorded. If the inputs were those of a feedback, give its gain by --feedback.\n",
         known.bootstrap.regressor_ratio);
   }
 }
