@@ -66,6 +66,10 @@ inline Dense transpose(const Dense& x) {
   return y;
 }
 
+inline bool all_nan(const Dense& x) {
+  return std::all_of(x.entries.begin(), x.entries.end(), [](long double e) { return std::isnan(e); });
+}
+
 inline Dense operator*(const Dense& x, const Dense& y) {
   if (x.cols != y.rows) throw std::logic_error("product of shapes that do not fit");
   Dense z(x.rows, y.cols);

@@ -39,7 +39,7 @@ Gain far_gain() {
 
 /// Agents that write down what they are told.
 struct Listeners {
-  using Backend = ::Backend;
+  using Backend = test::Backend;
 
   std::vector<Index> told{};
 

@@ -16,10 +16,6 @@
 
 namespace test {
 
-inline bool all_nan(const Dense& x) {
-  return std::all_of(x.entries.begin(), x.entries.end(), [](long double e) { return std::isnan(e); });
-}
-
 template <class AnyBackend>
 std::vector<typename AnyBackend::Gain> gains_of(const std::vector<Dense>& values) {
   std::vector<typename AnyBackend::Gain> result;

@@ -15,6 +15,7 @@ namespace {
 using metalqr::cost_and_gradient;
 using metalqr::CostAndGradient;
 using metalqr::EigenBackend;
+using test::all_nan;
 using test::Backend;
 using test::dense;
 using test::Dense;
@@ -23,13 +24,6 @@ using test::relative_error;
 
 const double infinity = std::numeric_limits<double>::infinity();
 const double not_a_number = std::numeric_limits<double>::quiet_NaN();
-
-bool all_nan(const Dense& x) {
-  for (const long double entry : x.entries) {
-    if (!std::isnan(entry)) return false;
-  }
-  return true;
-}
 
 }  // namespace
 
