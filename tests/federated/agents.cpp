@@ -39,7 +39,7 @@ Gain far_gain() {
 
 /// Agents that write down what they are told.
 struct Listeners {
-  using Backend = test::Backend;
+  using Backend = metalqr::EigenBackend<double, 4, 2>;
 
   std::vector<Index> told{};
 

@@ -33,7 +33,7 @@ bool same(const Gain& x, const Gain& y) {
 /// Agents whose costs are |K - c_i|^2/2 + 1, above 100 counted as unstable, which write down what they are
 /// told; in the rounds `blind` there is no estimate.
 struct Bowls {
-  using Backend = test::Backend;
+  using Backend = metalqr::EigenBackend<double, 2, 1>;
 
   std::vector<Gain> centres;
   std::vector<Index> blind{};

@@ -62,7 +62,7 @@ struct WithoutStragglers : fed::RuleOn<fed::Buffered> {
 
 /// The agents of a fleet, of which stragglers say that they have more data.
 struct WeightedFleet {
-  using Backend = test::Backend;
+  using Backend = test::Small;
 
   const NoisyFleet& fleet;
   double straggler_weight;

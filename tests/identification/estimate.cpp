@@ -82,7 +82,8 @@ TEST_CASE("estimates that come from elsewhere are checked by every bound") {
     using Error = decltype(type);
     auto estimate = good;
     spoil(estimate);
-    const std::string expected = std::string(member) + ": ";
+    std::string expected(member);
+    expected += ": ";
     CHECK(test::message_of<Error>([&] { data_bound(estimate); }).find(expected) == 0);
     estimate.ridge = 1;
     CHECK(test::message_of<Error>([&] { trajectory_bound(estimate); }).find(expected) == 0);
