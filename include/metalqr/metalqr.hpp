@@ -1,9 +1,9 @@
 #pragma once
 
 /// @file
-/// Everything but what needs other libraries (JSON, CSDP, Ipopt) and the engine with threads, whose standard
-/// headers take as long to compile as all of the federated part: include this one header, or the single
-/// headers that you need.
+/// Everything that computes; include this one header, or the single headers that you need. Left out: what
+/// needs other libraries (JSON, CSDP, Ipopt), what reads and writes files (`io/`), and the engine with
+/// threads, whose standard headers take as long to compile as all of the federated part.
 
 #include <metalqr/adaptive/advance.hpp>
 #include <metalqr/adaptive/controller.hpp>
@@ -90,10 +90,6 @@
 #include <metalqr/identification/planning_bound.hpp>
 #include <metalqr/identification/recursive_least_squares.hpp>
 #include <metalqr/identification/trajectory_bound.hpp>
-#include <metalqr/io/atomic_file.hpp>
-#include <metalqr/io/csv.hpp>
-#include <metalqr/io/text_file.hpp>
-#include <metalqr/io/trajectories.hpp>
 #include <metalqr/lqr/batch.hpp>
 #include <metalqr/lqr/cost_and_gradient.hpp>
 #include <metalqr/lqr/cross_term.hpp>

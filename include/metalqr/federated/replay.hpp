@@ -48,14 +48,12 @@ inline Replay replay_of(std::span<const Arrival> arrivals, Index agents,
     if (place + 1 >= trace.size()) trace.resize(place + 2, never.ticks.front());
     trace[place] = ticks;
   };
-  Replay replay{.profiles = {}, .options = {.until = end, .seed = seed, .timer_delays = never}};
+  const AgentProfile absent{
+      .work = never, .answer = never, .joins = end + 1, .presence = never, .absence = never};
+  Replay replay{.profiles = std::vector<AgentProfile>(static_cast<std::size_t>(agents), absent),
+                .options = {.until = end, .seed = seed, .timer_delays = never}};
   for (Index agent = 0; agent < agents; ++agent) {
-    replay.profiles.push_back({.work = never,
-                               .answer = never,
-                               .loss = detail::profile_of(profiles, agent).loss,
-                               .joins = end + 1,
-                               .presence = never,
-                               .absence = never});
+    replay.profiles[static_cast<std::size_t>(agent)].loss = detail::profile_of(profiles, agent).loss;
   }
   for (std::size_t i = 0; i < arrivals.size(); ++i) {
     const Arrival& arrival = arrivals[i];

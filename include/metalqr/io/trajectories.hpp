@@ -34,11 +34,11 @@ class TrajectoryTable {
  public:
   TrajectoryTable(std::string_view text, const std::string& source, const TrajectoryColumns& columns)
       : source_(source), table_(parse_csv(text, source, EmptyCell::nan, lines_)) {
-    std::vector<std::string> names = table_.columns;
-    std::sort(names.begin(), names.end());
-    const auto again = std::adjacent_find(names.begin(), names.end());
-    if (again != names.end())
-      throw ParseError(source_ + ": column " + *again + ": expected once, got it again");
+    for (std::size_t i = 0; i < table_.columns.size(); ++i) {
+      const std::string& name = table_.columns[i];
+      if (position(name) == i) continue;
+      throw ParseError(source_ + ": column " + name + ": expected once, got it again");
+    }
     std::vector<std::string> used = columns.ignored;
     states_ = numbered("x", used);
     inputs_ = numbered("u", used);
