@@ -4,7 +4,6 @@
 /// What the tests of batches share: each file compiles one or two backends.
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <vector>
 

@@ -1,6 +1,5 @@
 #include <metalqr/lqr/cost_and_gradient.hpp>
 
-#include <cmath>
 #include <cstddef>
 #include <limits>
 #include <tuple>

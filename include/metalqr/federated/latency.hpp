@@ -71,26 +71,6 @@ using Latency = std::variant<ConstantLatency, UniformLatency, ExponentialLatency
 
 namespace detail {
 
-/// f(law); to compile, `std::visit` takes much longer, which all that include this would feel.
-template <class F>
-auto with_law(const Latency& latency, const F& f) {
-  static_assert(std::variant_size_v<Latency> == 6);
-  switch (latency.index()) {
-    case 0:
-      return f(std::get<0>(latency));
-    case 1:
-      return f(std::get<1>(latency));
-    case 2:
-      return f(std::get<2>(latency));
-    case 3:
-      return f(std::get<3>(latency));
-    case 4:
-      return f(std::get<4>(latency));
-    default:
-      return f(std::get<5>(latency));
-  }
-}
-
 inline bool is_latency(double ticks) {
   return ticks >= 0 && std::isfinite(ticks);
 }
@@ -135,7 +115,7 @@ inline void validate(const Latency& latency, const char* name = "latency") {
       }
     }
   };
-  detail::with_law(latency, check);
+  std::visit(check, latency);
 }
 
 /// Latency number `number` of the law, in ticks: finite and at least 0; what exceeds the largest double, as a
@@ -165,7 +145,7 @@ inline double draw(const Latency& latency, const StreamKey& key, std::uint64_t n
       }
     }
   };
-  return std::min(detail::with_law(latency, value), std::numeric_limits<double>::max());
+  return std::min(std::visit(value, latency), std::numeric_limits<double>::max());
 }
 
 /// The law's mean, in ticks: +infinity for a Pareto law with shape <= 1, that of its entries for a trace. The
@@ -194,7 +174,7 @@ inline double mean(const Latency& latency) {
       return running;
     }
   };
-  return detail::with_law(latency, value);
+  return std::visit(value, latency);
 }
 
 }  // namespace metalqr::inline METALQR_ABI::federated
