@@ -32,6 +32,7 @@
 #include <metalqr/core/parallel.hpp>
 #include <metalqr/core/random.hpp>
 #include <metalqr/core/status.hpp>
+#include <metalqr/core/team.hpp>
 #include <metalqr/core/version.hpp>
 #include <metalqr/equations/balance.hpp>
 #include <metalqr/equations/h_infinity.hpp>
@@ -106,6 +107,7 @@
 #include <metalqr/lqr/task_lanes.hpp>
 #include <metalqr/lqr/task_list.hpp>
 #include <metalqr/meta/adapt.hpp>
+#include <metalqr/meta/contributions.hpp>
 #include <metalqr/meta/direction.hpp>
 #include <metalqr/meta/gaps.hpp>
 #include <metalqr/meta/initial_gain.hpp>

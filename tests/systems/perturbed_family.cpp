@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include <metalqr/systems/plants.hpp>
@@ -79,6 +80,34 @@ TEST_CASE("a family depends on its seed alone, and a larger one begins with the 
     CHECK(same(small[i], large[i]));
     CHECK(same(small[i], other[i]) == (i == 0));
   }
+}
+
+TEST_CASE("a part of a family that needs no redraws for its bound is drawn on its own") {
+  const systems::PerturbedFamily<Backend> whole{
+      .count = 12,
+      .level = 0.05,
+      .relative_size = 0.45,
+      .must_be_stabilised_by = systems::modified_boeing_initial_gain<Backend>()};
+  const auto family = systems::perturbed_family(boeing, whole, 5);
+  metalqr::Index destabilised = 0;
+  for (const auto& [first, count] : {std::pair<metalqr::Index, metalqr::Index>{0, 4}, {4, 1}, {5, 7}}) {
+    auto own = whole;
+    own.first = first;
+    own.count = count;
+    const auto part = systems::perturbed_family(boeing, own, 5);
+    REQUIRE(part.size() == static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < part.size(); ++i) {
+      CHECK(same(part[i], family[static_cast<std::size_t>(first) + i]));
+    }
+    destabilised += part.destabilised;
+  }
+  CHECK(destabilised == family.destabilised);
+  CHECK(test::message_of<metalqr::InvalidOption>([] {
+          systems::perturbed_family(boeing, {.relative_size = 0.5, .first = 3}, 1);
+        }) == "relative_size: expected a number below 1/2 where first is not 0, got 0.5");
+  CHECK(test::message_of<metalqr::InvalidOption>([] {
+          systems::perturbed_family(boeing, {.relative_size = 0.4, .first = -1}, 1);
+        }) == "first: expected a number >= 0, got -1");
 }
 
 TEST_CASE("families that differ in system and in cost are the halves of the joint one") {

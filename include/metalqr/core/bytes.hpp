@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -27,11 +28,15 @@ concept Plain = std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>;
 /// Puts values one behind the other. The scalars of matrices must be `Plain`.
 class ByteWriter {
  public:
-  /// Appends a value.
+  /// Appends a value; equal values give equal bytes, as a number's padding is written as zeros.
   template <Plain T>
   void put(const T& value) {
-    const auto* first = reinterpret_cast<const std::byte*>(&value);
-    bytes_.insert(bytes_.end(), first, first + sizeof value);
+    const std::size_t at = bytes_.size();
+    bytes_.resize(at + sizeof value);
+    std::size_t size = sizeof value;
+    // x86's extended precision.
+    if constexpr (std::is_floating_point_v<T> && std::numeric_limits<T>::digits == 64) size = 10;
+    std::memcpy(bytes_.data() + at, &value, size);
   }
   /// Appends a text and its length.
   void put_text(const std::string& text) {

@@ -45,6 +45,8 @@ class TaskStep {
   using Gain = typename Backend::Gain;
   using Scalar = typename Backend::Scalar;
 
+  /// @param task its number in the fleet, which may be part of a larger one.
+  /// @param key of its random numbers; carries its number in the larger fleet.
   TaskStep(const Fleet& fleet, const Options& options, std::size_t task, const StreamKey& key)
       : fleet_(fleet), options_(options), task_(task), key_(key) {}
 
@@ -141,7 +143,7 @@ class TaskStep {
     return Backend::to_double(metalqr::detail::first_step<Backend>(cost, Backend::inner(g, g), K, g));
   }
 
-  Scalar cost_at(const Gain& K) { return fleet_.cost(task_, K, assessment_key(options_, task_)); }
+  Scalar cost_at(const Gain& K) { return fleet_.cost(task_, K, assessment_key(options_, key_.task)); }
 
   // K - eta g, with eta halved until the cost falls if that is checked; nothing if no step does.
   std::optional<Gain> inner_step(const Gain& K, const Gain& g, std::optional<Scalar>& cost, double& eta) {
@@ -256,8 +258,8 @@ class TaskStep {
 
  public:
   /// Costs that are compared with each other share their randomness.
-  static StreamKey assessment_key(const Options& options, std::size_t task) {
-    return StreamKey{.seed = options.seed, .task = static_cast<std::uint64_t>(task)}.child(check_stage);
+  static StreamKey assessment_key(const Options& options, std::uint64_t task) {
+    return StreamKey{.seed = options.seed, .task = task}.child(check_stage);
   }
 };
 

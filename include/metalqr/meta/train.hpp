@@ -12,26 +12,31 @@
 
 namespace metalqr::inline METALQR_ABI::meta {
 
-/// Continues a run from `state` for at most `options.iterations` iterations in total; the result and the
-/// state are bitwise those of a run that was never interrupted. Fleet and options other than `iterations` are
-/// those that the state comes from.
-/// @throws DimensionMismatch, NotFinite or InvalidOption naming the state if its gains or lists do not fit
-/// the fleet or it lacks the costs at the start; otherwise as `train`.
-template <zeroth_order::Fleet Fleet, class Observer = NoObserver>
-Result<typename Fleet::Backend> resume(const Fleet& fleet, State<typename Fleet::Backend>& state,
-                                       const Options& options, Observer&& observer = {}) {
+namespace detail {
+
+/// Throws unless a run on a fleet can go on from the state; `name` is that of its gain.
+template <zeroth_order::Fleet Fleet>
+void require_fitting(const Fleet& fleet, const State<typename Fleet::Backend>& state, const Options& options,
+                     const char* name) {
   using Backend = typename Fleet::Backend;
-  validate(options);
   const typename Backend::Gain& K = state.descent.K;
-  zeroth_order::detail::require_gain<Backend>(fleet, K, "state.descent.K");
-  metalqr::detail::require_finite<Backend>(K, "state.descent.K");
-  detail::validate(state, fleet.size(), options.guard || options.outer.rule != StepRule::constant);
+  zeroth_order::detail::require_gain<Backend>(fleet, K, name);
+  metalqr::detail::require_finite<Backend>(K, name);
+  validate(state, fleet.size(), options.guard || options.outer.rule != StepRule::constant);
   if constexpr (requires { fleet.options().radius; }) {
     if (state.descent.iteration == 0) {
       zeroth_order::detail::require_resolved<Backend>(fleet.options().radius, K);
     }
   }
-  detail::MetaProblem<Fleet> problem(fleet, options, state);
+}
+
+/// Continues a run of all processes of a team, each of which has the fleet of its own tasks (null if there
+/// are none), with a state that fits and, but for its lists, is the same in all. Any observer can stop it.
+template <zeroth_order::Fleet Fleet, metalqr::Team Team, class Observer>
+Result<typename Fleet::Backend> run(const Fleet* fleet, Team& team, State<typename Fleet::Backend>& state,
+                                    const Options& options, Observer& observer) {
+  using Backend = typename Fleet::Backend;
+  MetaProblem<Fleet, Team> problem(fleet, team, options, state);
   Result<Backend> result;
   const auto record = [&](const DescentInfo<Backend>& info) {
     problem.refresh_costs(state.descent.K);
@@ -45,7 +50,7 @@ Result<typename Fleet::Backend> resume(const Fleet& fleet, State<typename Fleet:
                               .worst_cost = problem.worst_cost(),
                               .gain = state.descent.K});
     const Info<Backend> seen{state.descent.K, result.history.back(), state};
-    return metalqr::detail::wants_to_stop(observer, seen);
+    return team.any([&] { return metalqr::detail::wants_to_stop(observer, seen); });
   };
   const int remaining =
       options.iterations > state.descent.iteration ? options.iterations - state.descent.iteration : 0;
@@ -61,11 +66,27 @@ Result<typename Fleet::Backend> resume(const Fleet& fleet, State<typename Fleet:
   return result;
 }
 
+}  // namespace detail
+
+/// Continues a run from `state` for at most `options.iterations` iterations in total; the result and the
+/// state are bitwise those of a run that was never interrupted. Fleet and options other than `iterations` are
+/// those that the state comes from.
+/// @throws DimensionMismatch, NotFinite or InvalidOption naming the state if its gains or lists do not fit
+/// the fleet or it lacks the costs at the start; otherwise as `train`.
+template <zeroth_order::Fleet Fleet, class Observer = NoObserver>
+Result<typename Fleet::Backend> resume(const Fleet& fleet, State<typename Fleet::Backend>& state,
+                                       const Options& options, Observer&& observer = {}) {
+  validate(options);
+  detail::require_fitting(fleet, state, options, "state.descent.K");
+  Alone team(fleet.size());
+  return detail::run(&fleet, team, state, options, observer);
+}
+
 /// Meta-trains on a fleet from the gain K0 (n_u x n_x), which must stabilise every task. The observer is
 /// called with an `Info` after each iteration and may return true to stop. The result depends on the options
-/// alone, seed included, not on the number of threads. Without guard and with a constant step, the
-/// costs are not assessed: the run ends as unstable when a task is found lost because none of its probes has
-/// a finite cost, or when no task has a stable inner point.
+/// alone, seed included, not on the number of threads, nor on that of processes (see `meta/mpi.hpp`). Without
+/// guard and with a constant step, the costs are not assessed: the run ends as unstable when a task is found
+/// lost because none of its probes has a finite cost, or when no task has a stable inner point.
 /// @throws InvalidOption; DimensionMismatch (where the fleet knows its plants' shape: not for lambdas),
 /// NotFinite for a bad K0; NotStabilizing if the cost of a task at
 /// K0 is not finite.

@@ -24,13 +24,16 @@ namespace metalqr::inline METALQR_ABI::systems {
 /// What `perturbed_family` draws.
 template <MatrixBackend Backend>
 struct PerturbedFamily {
-  Index count = 10;     ///< number of tasks, the nominal one included
+  Index count = 10;     ///< number of tasks, the nominal one (task 0) included
   Levels level = 0.01;  ///< bound on the spectral-norm distance of any two tasks, for each matrix
   double relative_size =
       0.6;                  ///< distance of every drawn matrix from the nominal one, as a share of its level
   int max_redraws = 10000;  ///< redraws of one matrix, and of one plant, before giving up
   std::optional<typename Backend::Gain>
       must_be_stabilised_by{};  ///< redraw plants that this gain (n_u x n_x) loses
+  /// Draw the tasks first ... first + count - 1 of the family alone: not 0 only where `relative_size` is
+  /// below 1/2, as tasks then do not depend on those before.
+  Index first = 0;
 };
 
 namespace detail {
@@ -126,6 +129,10 @@ Family<Backend> perturbed_family(const Task<Backend>& nominal,
   detail::require_generator(options.count, options.level, options.max_redraws);
   metalqr::detail::require_option(options.relative_size > 0 && options.relative_size < 1, "relative_size",
                                   options.relative_size, "a number in (0, 1)");
+  metalqr::detail::require_option(options.first >= 0, "first", static_cast<double>(options.first),
+                                  "a number >= 0");
+  metalqr::detail::require_option(options.first == 0 || 2 * options.relative_size < 1, "relative_size",
+                                  options.relative_size, "a number below 1/2 where first is not 0");
   const auto& K = options.must_be_stabilised_by;
   if (K) detail::require_stabilises_nominal(nominal, *K);
 
@@ -145,8 +152,10 @@ Family<Backend> perturbed_family(const Task<Backend>& nominal,
 
   Family<Backend> family;
   family.tasks.reserve(static_cast<std::size_t>(options.count));
-  family.tasks.push_back(nominal);
-  for (std::size_t i = 1; i < static_cast<std::size_t>(options.count); ++i) {
+  const auto first = static_cast<std::size_t>(options.first);
+  if (first == 0) family.tasks.push_back(nominal);
+  for (std::size_t i = std::max(first, std::size_t{1}); i < first + static_cast<std::size_t>(options.count);
+       ++i) {
     std::uint64_t attempts[4] = {};
     const StateMatrix Qi = Q.draw(i, attempts[2], family.redrawn);
     const ControlMatrix Ri = R.draw(i, attempts[3], family.redrawn);
