@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <metalqr/io/csv.hpp>
+#include <metalqr/io/json_document.hpp>
 
 namespace fuzz {
 
@@ -68,6 +69,45 @@ inline std::string with_another_number(const std::string& text, std::minstd_rand
     }
   }
   return text.substr(0, span.begin) + changed + text.substr(span.end);
+}
+
+/// All values inside a value, and it.
+inline void collect(metalqr::io::Json& value, std::vector<metalqr::io::Json*>& values) {
+  values.push_back(&value);
+  if (!value.is_structured()) return;
+  for (auto& inner : value) collect(inner, values);
+}
+
+/// The text with one of its values replaced by another, repeated or removed; as it is if it is no JSON.
+inline std::string with_another_value(const std::string& text, std::minstd_rand& random) {
+  using metalqr::io::Json;
+  Json root = Json::parse(text, nullptr, false);
+  std::vector<Json*> values;
+  if (!root.is_discarded()) collect(root, values);
+  if (values.size() < 2) return text;
+  const auto pick = [&random](std::size_t count) { return random() % count; };
+  Json& value = *values[pick(values.size())];
+  switch (pick(4)) {
+    case 0:
+      value = Json(*values[pick(values.size())]);
+      break;
+    case 1:
+      value = Json::parse(R"([null,true,false,[],{},"inf","nan",-1,1.5,[[1]]])")[pick(10)];
+      break;
+    case 2:
+      if (value.is_array()) value.push_back(Json(*values[pick(values.size())]));
+      break;
+    default:
+      if (value.is_structured() && !value.empty()) {
+        value.erase(std::next(value.begin(), static_cast<std::ptrdiff_t>(pick(value.size()))));
+      }
+  }
+  return root.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/// One of these mutations.
+inline std::string mutated_json(const std::string& text, std::minstd_rand& random) {
+  return random() % 3 == 0 ? with_another_value(text, random) : with_another_number(text, random);
 }
 
 }  // namespace fuzz

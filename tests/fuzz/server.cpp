@@ -75,22 +75,21 @@ class Run {
         gain_(server_.gain()) {}
 
   void run() {
+    int writings = may_write_ ? 2 : 0;
     while (!bytes_.empty()) {
-      switch (bytes_.below(16)) {
-        case 0:
-          interrupt();
-          break;
-        case 1:
-          follow_copy();
-          break;
-        case 2:
-          follow_written();
-          break;
-        default:
-          hear(event());
+      const int kind = bytes_.below(32);
+      if (kind == 0) {
+        interrupt();
+      } else if (kind == 1) {
+        follow_copy();
+      } else if (kind == 2 && writings > 0) {
+        --writings;
+        follow_written();
+      } else {
+        hear(event());
       }
     }
-    follow_written();
+    if (may_write_) follow_written();
   }
 
  private:
