@@ -14,6 +14,7 @@
 #include <metalqr/core/error.hpp>
 #include <metalqr/io/adaptive_state.hpp>
 #include <metalqr/io/checkpoint.hpp>
+#include <metalqr/io/meta_state.hpp>
 #include <metalqr/io/server_state.hpp>
 
 #include "fuzz.hpp"
@@ -61,6 +62,7 @@ void check(const io::Checkpoint& checkpoint) {
   const io::JsonDocument document(state.dump());
   check_state(document, [](const io::JsonDocument& from) { return io::read_server_state<Backend>(from); });
   check_state(document, [](const io::JsonDocument& from) { return io::read_adaptive_state<Backend>(from); });
+  check_state(document, [](const io::JsonDocument& from) { return io::read_meta_state<Backend>(from); });
 }
 
 /// What is between the first line and the checksum, as far as there are such.

@@ -48,6 +48,7 @@ build_target() {
   fi
   # What the libraries' own code does differently is no discovery.
   if [ "$1" = server ]; then flags=(-fsanitize-coverage-ignorelist="$root/tests/fuzz/libraries.txt"); fi
+  # shellcheck disable=SC2046 # one word a folder
   "$compiler" -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all "${flags[@]}" \
     -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -I "$root/include" \
     $(pkg-config --cflags-only-I eigen3 | sed 's/-I/-isystem/g') "$root/tests/fuzz/$1.cpp" -o "$program.new"
@@ -60,8 +61,12 @@ run_target() {
   rm -rf "$corpus" "$findings"
   mkdir -p "$corpus" "$findings"
   cp "$root/tests/fuzz/corpus/$target/"* "$corpus/"
-  if [ "$target" != server ]; then options=(-dict="$root/tests/fuzz/json.dict"); fi
-  "$work/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -detect_leaks=1 -len_control=20 \
+  if [ "$target" = server ]; then
+    options=(-max_len=1024 -len_control=0)
+  else
+    options=(-max_len=4096 -len_control=20 -dict="$root/tests/fuzz/json.dict")
+  fi
+  "$work/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -detect_leaks=1 \
     -print_final_stats=1 -artifact_prefix="$findings/" "${options[@]}" "$corpus" >"$log" 2>&1 || status=$?
   if [ $status -ne 0 ]; then
     tail -n 60 "$log"
@@ -82,10 +87,11 @@ fi
 
 mkdir -p "$work"
 if ! echo 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }' |
-  "$compiler" -fsanitize=fuzzer,address,undefined -x c++ - -o "$work/probe" 2>"$work/probe.log"; then
+  "$compiler" -fsanitize=fuzzer,address,undefined -x c++ - -o "$work/probe.$$" 2>"$work/probe.log"; then
   say "Fuzzing is skipped: $compiler cannot build for libFuzzer (Debian: clang libclang-rt-dev; messages in $work/probe.log)"
   exit 77
 fi
+rm "$work/probe.$$"
 
 export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$root/cmake/leaks.txt:print_suppressions=0}
 for step in build run; do
