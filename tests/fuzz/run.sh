@@ -73,7 +73,7 @@ run_target() {
     echo "$target: failed; reproduce with: $work/$target $(printf '%s ' "$findings"/*)"
     return 1
   fi
-  awk -v target="$target" '/ DONE /{ done = $0 } /average_exec_per_sec/{ rate = $2 } /number_of_executed/{ runs = $2 }
+  awk -v target="$target" '/DONE/ { done = $0 } /average_exec_per_sec/ { rate = $2 } /number_of_executed/ { runs = $2 }
     END { sub(/.*cov:/, "cov:", done); sub(/ lim:.*/, "", done)
           print target ": " runs " runs, " rate " a second, " done }' "$log"
 }
