@@ -12,6 +12,17 @@
 
 #include <metalqr/core/mpi.hpp>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define LEAKS_ARE_LOOKED_FOR
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LEAKS_ARE_LOOKED_FOR
+#endif
+#endif
+#ifdef LEAKS_ARE_LOOKED_FOR
+#include <sanitizer/lsan_interface.h>
+#endif
+
 int main(int argc, char** argv) {
   const metalqr::mpi::Session mpi;
   int rank = 0;
@@ -34,5 +45,9 @@ int main(int argc, char** argv) {
     std::cerr << held_back.str() << "rank " << rank << " failed" << std::endl;
     MPI_Abort(MPI_COMM_WORLD, 1);
   }
+#ifdef LEAKS_ARE_LOOKED_FOR
+  // Now, as Open MPI unloads its modules at its end, by whose names its own leaks are told.
+  __lsan_do_leak_check();
+#endif
   return failures;
 }

@@ -168,6 +168,24 @@ TEST_CASE("an agent of which no report can be used holds nobody up") {
   check(fed::make_server<Backend>(row(0, 0), fed::Buffered{.count = 3}, unguarded));
 }
 
+TEST_CASE("a rule that keeps everybody at work does not end with the last report that cannot be used") {
+  fed::Server<Backend, fed::Rennala> server(row(0, 0), {.count = 3}, unguarded);
+  join(server, 2);
+  const Gain bad = row(std::nan(""), 0);
+  CHECK(sends(server.on(report(0, 0, row(2, 0)))).size() == 1);
+  CHECK(sends(server.on(report(1, 0, bad))).empty());
+  // Nobody is at work now, and a report is kept that does not suffice: both try again.
+  const Sends again = sends(server.on(report(0, 0, bad)));
+  REQUIRE(again.size() == 2);
+  CHECK(again[0].agent == 0);
+  CHECK(again[1].agent == 1);
+  server.on(report(0, 0, row(4, 0)));
+  const Commands last = server.on(report(1, 0, row(6, 0)));
+  REQUIRE(commits(last).size() == 1);
+  CHECK(commits(last)[0].reports == 3);
+  CHECK(same(commits(last)[0].gain, row(-2, 0)));
+}
+
 TEST_CASE("a second report of the same work is not counted twice") {
   fed::Server<Backend, fed::Buffered> server(row(0, 0), {.count = 2}, unguarded);
   join(server, 2);

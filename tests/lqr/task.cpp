@@ -12,6 +12,7 @@ namespace {
 
 using Task = metalqr::Task<test::Backend>;
 using metalqr::DimensionMismatch;
+using metalqr::Index;
 using metalqr::InvalidOption;
 using metalqr::NotFinite;
 using metalqr::NotPositiveDefinite;
@@ -89,6 +90,45 @@ TEST_CASE("asymmetry within rounding is averaged away") {
   CHECK(std::abs(task.Q()(0, 1) - (1 + 0.5e-10)) < 1e-15);
   CHECK(task.R()(0, 1) == task.R()(1, 0));
   CHECK(task.Sigma0()(0, 2) == task.Sigma0()(2, 0));
+}
+
+TEST_CASE("costs and moments up to the largest number are kept as they are") {
+  DenseTask from = good();
+  const double largest = std::numeric_limits<double>::max();
+  from.Q = {{largest, largest / 3, 0}, {largest / 3, largest, 0}, {0, 0, 1}};
+  from.R = {{0.75 * largest, 0}, {0, largest}};
+  from.Sigma0 = from.Q;
+  const Task task = test::make_task<test::Backend>(from);
+  for (Index i = 0; i < 3; ++i) {
+    for (Index j = 0; j < 3; ++j) {
+      CHECK(task.Q()(i, j) == static_cast<double>(from.Q(i, j)));
+      CHECK(task.Sigma0()(i, j) == static_cast<double>(from.Sigma0(i, j)));
+    }
+  }
+  CHECK(task.R()(0, 0) == 0.75 * largest);
+  CHECK(task.R()(0, 1) == 0);
+  CHECK(task.R()(1, 1) == largest);
+}
+
+TEST_CASE(
+    "costs and moments whose mean with their transpose is indefinite are refused, though a triangle is not") {
+  // The lower triangle alone is that of a definite matrix; what a task keeps is not.
+  CHECK(starts_with(refusal<NotPositiveDefinite>([](DenseTask& t) {
+                      t.R = {{1, 1 + 2e-9}, {1 - 1e-9, 1}};
+                    }),
+                    "R: expected a positive definite matrix, got pivot -"));
+  CHECK(starts_with(refusal<NotPositiveDefinite>([](DenseTask& t) {
+                      t.Q = {{1, 1 + 2e-9, 0}, {1 - 1e-9, 1, 0}, {0, 0, 1}};
+                    }),
+                    "Q: expected a positive semidefinite matrix, got pivot -"));
+  CHECK(starts_with(refusal<NotPositiveDefinite>([](DenseTask& t) {
+                      t.Sigma0 = {{1, 1 + 2e-9, 0}, {1 - 1e-9, 1, 0}, {0, 0, 1}};
+                    }),
+                    "Sigma0: expected a positive semidefinite matrix, got pivot -"));
+  const Task task = test::make_task<test::Backend>(good());
+  const Dense W{{1, 1 + 2e-9, 0}, {1 - 1e-9, 1, 0}, {0, 0, 1}};
+  CHECK(starts_with(message_of<NotPositiveDefinite>([&] { task.with_process_noise(test::state_matrix(W)); }),
+                    "W: "));
 }
 
 TEST_CASE("matrices of wrong shape are refused by name") {

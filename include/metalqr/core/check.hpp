@@ -127,4 +127,38 @@ void require_positive_semidefinite(const X& x, const char* name) {
   require_pivots<Backend>(x, Scalar(8) * n * epsilon * Backend::norm(scaled), name, "positive semidefinite");
 }
 
+/// (X + X')/2 of the finite square matrix X, also where the sum overflows.
+template <MatrixBackend Backend, class X>
+X symmetric_part(const X& x) {
+  using Scalar = typename Backend::Scalar;
+  X result = Backend::symmetrised(x);
+  if (Backend::is_finite(result)) return result;
+  for (Index i = 0; i < Backend::rows(x); ++i) {
+    for (Index j = 0; j < Backend::cols(x); ++j) {
+      result(i, j) = x(i, j) / Scalar(2) + x(j, i) / Scalar(2);
+    }
+  }
+  return result;
+}
+
+/// (X + X')/2, which it checks rather than X: X may differ from it by rounding.
+/// @throws as `require_positive_definite`.
+template <MatrixBackend Backend, class X>
+X definite_part(const X& x, const char* name) {
+  require_symmetric<Backend>(x, name);
+  X result = symmetric_part<Backend>(x);
+  require_positive_definite<Backend>(result, name);
+  return result;
+}
+
+/// The same for semidefinite matrices.
+/// @throws as `require_positive_semidefinite`.
+template <MatrixBackend Backend, class X>
+X semidefinite_part(const X& x, const char* name) {
+  require_symmetric<Backend>(x, name);
+  X result = symmetric_part<Backend>(x);
+  require_positive_semidefinite<Backend>(result, name);
+  return result;
+}
+
 }  // namespace metalqr::inline METALQR_ABI::detail

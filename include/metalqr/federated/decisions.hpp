@@ -63,8 +63,9 @@ class Decisions {
                                    .present = state_.present})) {
       update();
     }
-    // Nobody has anything to report at this gain: another try has other random numbers.
-    if (state_.working == 0 && state_.reports.empty() && !is_deciding()) roster().release_idle();
+    // Nobody has anything to report at this gain, or enough: another try has other random numbers.
+    const bool is_short = state_.reports.empty() || federated::keeps_working(rule_);
+    if (state_.working == 0 && is_short && !is_deciding()) roster().release_idle();
   }
 
   /// Makes one step of the reports, and commits it or asks about it.

@@ -41,8 +41,7 @@ class LargePlant {
     detail::require_finite<Backend>(C_, "C");
     detail::require_finite<Backend>(R_, "R");
     detail::require_finite<Backend>(S_, "S");
-    detail::require_positive_definite<Backend>(R_, "R");
-    R_ = Backend::symmetrised(R_);
+    R_ = detail::definite_part<Backend>(R_, "R");
   }
 
   /// Dynamics.

@@ -57,12 +57,9 @@ class Task {
     detail::require_finite<Backend>(Q, "Q");
     detail::require_finite<Backend>(R, "R");
     detail::require_finite<Backend>(Sigma0, "Sigma0");
-    detail::require_positive_semidefinite<Backend>(Q, "Q");
-    detail::require_positive_definite<Backend>(R, "R");
-    detail::require_positive_semidefinite<Backend>(Sigma0, "Sigma0");
-    Q_ = Backend::symmetrised(Q_);
-    R_ = Backend::symmetrised(R_);
-    Sigma0_ = Backend::symmetrised(Sigma0_);
+    Q_ = detail::semidefinite_part<Backend>(Q, "Q");
+    R_ = detail::definite_part<Backend>(R, "R");
+    Sigma0_ = detail::semidefinite_part<Backend>(Sigma0, "Sigma0");
   }
   /// With Sigma0 the identity.
   Task(const StateMatrix& A, const InputMatrix& B, const StateMatrix& Q, const ControlMatrix& R)
@@ -94,8 +91,7 @@ class Task {
   Task with_process_noise(const std::type_identity_t<StateMatrix>& W) const {
     detail::require_shape<Backend>(W, nx(), nx(), "W");
     detail::require_finite<Backend>(W, "W");
-    detail::require_positive_semidefinite<Backend>(W, "W");
-    return {A_, B_, Q_, R_, W};
+    return {A_, B_, Q_, R_, detail::semidefinite_part<Backend>(W, "W")};
   }
   /// The discounted task, with A and B scaled by sqrt(discount): its cost is sum over t of discount^t (x'Qx +
   /// u'Ru).
