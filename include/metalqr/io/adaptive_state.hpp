@@ -41,13 +41,18 @@ Json controller_to_json(const adaptive::Controller<Backend>& controller) {
 }
 
 template <MatrixBackend Backend>
-adaptive::Controller<Backend> read_controller(const JsonField& field, Index nx, Index nu) {
-  if (field.has("gain")) return read_like<Backend>(field.field("gain"), Backend::zero_gain(nu, nx));
+synthesis::FirController<Backend> read_fir_controller(const JsonField& field, Index nx, Index nu) {
   synthesis::FirController<Backend> controller(
       read_list<Backend>(field.field("state_response"), Backend::zero_state_matrix(nx)),
       read_list<Backend>(field.field("input_response"), Backend::zero_gain(nu, nx)));
   controller.resume(read_list<Backend>(field.field("past"), Backend::zero_state(nx)));
   return controller;
+}
+
+template <MatrixBackend Backend>
+adaptive::Controller<Backend> read_controller(const JsonField& field, Index nx, Index nu) {
+  if (field.has("gain")) return read_like<Backend>(field.field("gain"), Backend::zero_gain(nu, nx));
+  return read_fir_controller<Backend>(field, nx, nu);
 }
 
 }  // namespace detail
