@@ -42,6 +42,13 @@ struct CheckpointReport {
   Index written = 0;           ///< checkpoints
 };
 
+/// A run with checkpoints.
+template <class Result>
+struct CheckpointedRun {
+  Result result;                   ///< of the run
+  CheckpointReport checkpoints{};  ///< where it went on from, and what it wrote
+};
+
 /// Writes the checkpoints of one run when it is time. To be told after each iteration; where it costs, the
 /// state is made to JSON only when it is written.
 class Checkpointer {
