@@ -60,6 +60,10 @@ class Server : private detail::Decisions<Backend_, RuleType, CombinerType, Optim
   const State& state() const noexcept { return state_; }
   /// The current gain.
   const Gain& gain() const noexcept { return state_.gain; }
+  /// Its rule.
+  const RuleType& rule() const noexcept { return rule_; }
+  /// Its settings.
+  const ServerOptions& options() const noexcept { return options_; }
 
   /// Takes in an event and appends what follows from it to `commands`.
   /// @throws InvalidOption for an agent that joins with a number or a limit out of range; nothing has changed

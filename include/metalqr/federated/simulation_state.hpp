@@ -63,6 +63,7 @@ struct SimulationState {
   std::uint64_t events = 0;     ///< carried out since the beginning
   Index updates = 0;            ///< of the gain since the beginning
   Index timers = 0;             ///< begun since the beginning
+  bool stopped = false;         ///< whether the observer has ended the run: nothing comes after it
   ServerState<Backend> server;  ///< of the server
   std::vector<Seat> seats;      ///< one for each agent
   /// What will happen, in the order of time; at the same time in the order in which it will.
@@ -83,12 +84,13 @@ class Moment {
   using Take = SimulationState<Backend, Memory> (*)(const void* simulation, std::uint64_t events);
 
   /// For engines.
-  Moment(double time, std::uint64_t events, const ServerState<Backend>& server, Index updates,
+  Moment(double time, std::uint64_t events, const ServerState<Backend>& server, Index updates, bool is_last,
          const void* simulation, Take take)
       : time_(time),
         events_(events),
         server_(server),
         updates_(updates),
+        is_last_(is_last),
         simulation_(simulation),
         take_(take) {}
 
@@ -98,6 +100,8 @@ class Moment {
   std::uint64_t events() const { return events_; }
   /// Updates of the gain since the beginning.
   Index updates() const { return updates_; }
+  /// Whether the run ends here, if it is not resumed with other limits.
+  bool is_last() const { return is_last_; }
   /// State of the server.
   const ServerState<Backend>& server() const { return server_; }
   /// Everything that is needed to go on from here. O(M log M) time and O(M) memory, each time.
@@ -108,6 +112,7 @@ class Moment {
   std::uint64_t events_;
   const ServerState<Backend>& server_;
   Index updates_;
+  bool is_last_;
   const void* simulation_;
   Take take_;
 };

@@ -80,13 +80,13 @@ class Simulation {
   }
   /// With a server and agents that are as in the state, which is valid.
   RunResult<Backend> resume(State&& state) {
-    std::vector<typename EventQueue<Happening>::Entry> entries;
+    std::vector<typename EventQueue<Next>::Entry> entries;
     entries.reserve(state.waiting.size());
     for (const WaitingHappening& next : state.waiting) {
-      entries.push_back({next.time, place_of(next.what.kind, next.agent), entries.size(), next.what});
+      entries.push_back({next.time, place_of(next.what.kind, next.agent), entries.size(), Next{next.what}});
     }
     const std::size_t size = entries.size();
-    queue_ = EventQueue<Happening>(std::move(entries), size, state.time);
+    queue_ = EventQueue<Next>(std::move(entries), size, state.time);
     orders_ = std::move(state.orders);
     candidates_ = std::move(state.candidates);
     if (looks_ahead()) {
@@ -98,6 +98,7 @@ class Simulation {
     }
     exchange_.resume(std::move(state.seats), state.timers, state.updates, state.time,
                      [this](Index agent) { return order(agent).version; });
+    if (state.stopped) exchange_.stop();
     return go_on(state.events);
   }
 
@@ -121,21 +122,22 @@ class Simulation {
     unjudged_.push_back(agent);
   }
   void begin_presence(Index agent, double ticks) { push(agent, Kind::leaves, 0, ticks); }
-  void begin_absence(Index agent, double ticks) { push(agent, Kind::joins, 0, ticks); }
+  void begin_absence(Index agent, double ticks) { push(agent - agents_.size(), Kind::joins, 0, ticks); }
   void begin_timer(Index id, Index number, double ticks) {
     if (options_.timer_delays) {
       ticks =
           draw(*options_.timer_delays, StreamKey{.seed = options_.seed}, static_cast<std::uint64_t>(number));
     }
-    push(id, Kind::timer, number, ticks);
+    push(agents_.size() + id, Kind::timer, number, ticks);
   }
 
  private:
   using Kind = Happening::Kind;
+  /// A type of its own makes the queue one of its own, which compilers then adapt to this simulation.
+  struct Next : Happening {};
 
   RunResult<Backend> go_on(std::uint64_t events) {
-    while (!queue_.empty() && !exchange_.result().stopped && events < options_.max_events &&
-           exchange_.result().updates < options_.max_updates && queue_.next_time() <= options_.until) {
+    while (!is_over(events)) {
       const auto next = queue_.pop();
       if (!queue_.empty()) foresee(queue_.foresee());
       if (is_void(next.agent, next.payload)) continue;
@@ -147,9 +149,16 @@ class Simulation {
     return exchange_.close(events);
   }
 
+  bool is_over(std::uint64_t events) const {
+    return queue_.empty() || exchange_.result().stopped || events >= options_.max_events ||
+           exchange_.result().updates >= options_.max_updates || !(queue_.next_time() <= options_.until);
+  }
+
   void keep(std::uint64_t events) {
+    // What is void does not happen.
+    while (!queue_.empty() && is_void(queue_.foresee(), queue_.next())) queue_.pop();
     const Moment<Backend, Memory> moment(exchange_.now(), events, exchange_.server().state(),
-                                         exchange_.result().updates, this,
+                                         exchange_.result().updates, is_over(events), this,
                                          [](const void* self, std::uint64_t done) {
                                            return static_cast<const Simulation*>(self)->state(done);
                                          });
@@ -161,6 +170,7 @@ class Simulation {
                 .events = events,
                 .updates = exchange_.result().updates,
                 .timers = exchange_.timers(),
+                .stopped = exchange_.result().stopped,
                 .server = exchange_.server().state(),
                 .seats = exchange_.seats(),
                 .waiting = {},
@@ -202,13 +212,13 @@ class Simulation {
     return place - (kind == Kind::timer ? agents_.size() : kind == Kind::joins ? -agents_.size() : 0);
   }
 
-  void push(Index agent, Kind kind, Index number, double ticks) {
+  void push(Index place, Kind kind, Index number, double ticks) {
     // What would come later than time can tell comes last.
     const double time = std::min(queue_.now() + ticks, std::numeric_limits<double>::max());
-    queue_.push(time, place_of(kind, agent), Happening{.kind = kind, .number = number});
+    queue_.push(time, place, Next{{kind, number}});
     // An agent has a report, an answer and a coming or going before it at the most; the rest is void.
     if (queue_.size() < 6 * orders_.size() + 64) return;
-    queue_.erase_if([this](Index place, const Happening& what) { return is_void(place, what); });
+    queue_.erase_if([this](Index whose, const Next& what) { return is_void(whose, what); });
   }
 
   /// The next event is this agent's.
@@ -218,7 +228,7 @@ class Simulation {
     exchange_.foresee(place);
   }
 
-  void happen(Index place, const Happening& happening) {
+  void happen(Index place, const Next& happening) {
     switch (happening.kind) {
       case Kind::joins:
         return exchange_.join(place + agents_.size());
@@ -234,7 +244,7 @@ class Simulation {
   }
 
   /// Whether nobody waits for what happens any more, because the agent was restarted or went away.
-  bool is_void(Index place, const Happening& happening) const {
+  bool is_void(Index place, const Next& happening) const {
     switch (happening.kind) {
       case Kind::report:
         return !exchange_.is_at_work(place, happening.number);
@@ -302,7 +312,7 @@ class Simulation {
   const VirtualTimeOptions& options_;
   Keeper& keeper_;
   Exchange<Simulation, AgentsType, ServerType, Observer> exchange_;
-  EventQueue<Happening> queue_;
+  EventQueue<Next> queue_;
   std::vector<WorkOrder<Backend>> orders_;
   std::vector<Gain> candidates_;  // empty before the first
   // What several threads have found ahead.
