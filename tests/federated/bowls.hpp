@@ -8,6 +8,8 @@
 #include <vector>
 
 #include <metalqr/federated/agents.hpp>
+#include <metalqr/federated/latency.hpp>
+#include <metalqr/federated/profile.hpp>
 
 #include "support.hpp"
 

@@ -131,6 +131,8 @@ class EventQueue {
     detail::fetch_ahead(slots_[heap_[0].slot]);
     return heap_[0].agent;
   }
+  /// What happens next; there must be something. O(1).
+  const Payload& next() const noexcept { return slots_[heap_[0].slot]; }
   /// Time of the event popped last, 0 before the first.
   double now() const noexcept { return now_; }
   /// Sequence number of the next event to be pushed.

@@ -60,6 +60,10 @@ class Server : private detail::Decisions<Backend_, RuleType, CombinerType, Optim
   const State& state() const noexcept { return state_; }
   /// The current gain.
   const Gain& gain() const noexcept { return state_.gain; }
+  /// Its rule.
+  const RuleType& rule() const noexcept { return rule_; }
+  /// Its settings.
+  const ServerOptions& options() const noexcept { return options_; }
 
   /// Takes in an event and appends what follows from it to `commands`.
   /// @throws InvalidOption for an agent that joins with a number or a limit out of range; nothing has changed
@@ -75,6 +79,11 @@ class Server : private detail::Decisions<Backend_, RuleType, CombinerType, Optim
     on(event, commands);
     return commands;
   }
+
+  /// Goes on from a state, of a server with a rule that restarts agents after as many versions.
+  /// @throws InvalidOption; DimensionMismatch for a gain of another shape than its own, NotFinite. Nothing
+  /// has changed then.
+  void restore(State state) { this->adopt(std::move(state)); }
 
   /// Says that all that was under way is lost, and everybody away until they join again: what an engine says
   /// first, so that a server goes on in another run, or after it was read from a file. Nothing happens to a
