@@ -17,3 +17,8 @@ if(TARGET metalqr::qp)
   add_executable(limits ${CMAKE_CURRENT_LIST_DIR}/limits.cpp)
   target_link_libraries(limits PRIVATE metalqr::qp)
 endif()
+
+if(TARGET metalqr::mpi)
+  add_executable(ranks ${CMAKE_CURRENT_LIST_DIR}/ranks.cpp)
+  target_link_libraries(ranks PRIVATE metalqr::mpi)
+endif()

@@ -52,7 +52,7 @@ OrderedSum<T> part(const Shard& shard, const Make& make) {
 TEST_CASE("a sum over the ranks is bitwise that of one process") {
   static_assert(metalqr::Team<mpi::RankTeam>);
   mpi::Communicator ranks;
-  for (const std::size_t total : {0, 1, 5, 16, 17, 37, 100, 4000}) {
+  for (const std::size_t total : std::vector<std::size_t>{0, 1, 5, 16, 17, 37, 100, 4000}) {
     mpi::RankTeam team(ranks, metalqr::shard_of(total, ranks.size(), ranks.rank()).count);
     CHECK(team.shard().count == metalqr::shard_of(total, ranks.size(), ranks.rank()).count);
     if (team.shard().count > 0) {

@@ -44,7 +44,7 @@ double tree(const std::vector<double>& x, std::size_t level, std::size_t first) 
 }  // namespace
 
 TEST_CASE("shards are whole blocks, in the order of the ranks, and as even as they can be") {
-  for (const std::size_t total : {0, 1, 5, 16, 17, 37, 100, 1000, 20000}) {
+  for (const std::size_t total : std::vector<std::size_t>{0, 1, 5, 16, 17, 37, 100, 1000, 20000}) {
     for (int ranks = 1; ranks <= 9; ++ranks) {
       std::size_t next = 0;
       std::size_t least = total;
@@ -73,7 +73,7 @@ TEST_CASE("shards are whole blocks, in the order of the ranks, and as even as th
 
 TEST_CASE("a sum is that of blocks in order, by a binary tree over their numbers") {
   CHECK(part({}, 0, 0).total() == 0);
-  for (const std::size_t count : {1, 2, 15, 16, 17, 32, 33, 80, 112, 257, 1000}) {
+  for (const std::size_t count : std::vector<std::size_t>{1, 2, 15, 16, 17, 32, 33, 80, 112, 257, 1000}) {
     const auto x = numbers(count);
     CHECK(part(x, 0, count).total() == tree(x, 7, 0));
   }
@@ -82,7 +82,7 @@ TEST_CASE("a sum is that of blocks in order, by a binary tree over their numbers
 TEST_CASE("a sum is bitwise the same for every partition into blocks, of few nodes each") {
   metalqr::Stream stream = test::stream(32);
   int other_orders = 0;
-  for (const std::size_t count : {1, 16, 40, 333, 4096, 20000}) {
+  for (const std::size_t count : std::vector<std::size_t>{1, 16, 40, 333, 4096, 20000}) {
     const auto x = numbers(count);
     const double whole = part(x, 0, count).total();
     double in_order = 0;

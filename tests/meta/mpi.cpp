@@ -198,7 +198,7 @@ TEST_CASE("meta-training on ranks is bitwise that in one process, whatever is kn
         Options options{
             .order = order, .iterations = known == Known::models ? 4 : 2, .guard = guard, .seed = 7};
         if (!guard) options.outer = metalqr::constant_step(1e-5);
-        for (const std::size_t total : {1, 5, 37}) {
+        for (const std::size_t total : std::vector<std::size_t>{1, 5, 37}) {
           INFO(meta::to_string(order)
                << ", " << total << " tasks, known " << static_cast<int>(known) << (guard ? ", guarded" : ""));
           const Result result = check_equal(ranks, total, known, options);
