@@ -137,7 +137,7 @@ class Simulation {
   struct Next : Happening {};
 
   RunResult<Backend> go_on(std::uint64_t events) {
-    while (!is_over(events)) {
+    while (goes_on(events)) {
       const auto next = queue_.pop();
       if (!queue_.empty()) foresee(queue_.foresee());
       if (is_void(next.agent, next.payload)) continue;
@@ -149,16 +149,16 @@ class Simulation {
     return exchange_.close(events);
   }
 
-  bool is_over(std::uint64_t events) const {
-    return queue_.empty() || exchange_.result().stopped || events >= options_.max_events ||
-           exchange_.result().updates >= options_.max_updates || !(queue_.next_time() <= options_.until);
+  bool goes_on(std::uint64_t events) const {
+    return !queue_.empty() && !exchange_.result().stopped && events < options_.max_events &&
+           exchange_.result().updates < options_.max_updates && queue_.next_time() <= options_.until;
   }
 
   void keep(std::uint64_t events) {
     // What is void does not happen.
     while (!queue_.empty() && is_void(queue_.foresee(), queue_.next())) queue_.pop();
     const Moment<Backend, Memory> moment(exchange_.now(), events, exchange_.server().state(),
-                                         exchange_.result().updates, is_over(events), this,
+                                         exchange_.result().updates, !goes_on(events), this,
                                          [](const void* self, std::uint64_t done) {
                                            return static_cast<const Simulation*>(self)->state(done);
                                          });
