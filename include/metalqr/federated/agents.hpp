@@ -55,6 +55,26 @@ void note_reported(AgentsType& agents, Index agent, Index round) {
   if constexpr (requires { agents.reported(agent, round); }) agents.reported(agent, round);
 }
 
+/// Makes a report say nothing that is in another agent's name, or about another version than was sent: the
+/// server refuses it then, and lets the agent wait.
+template <class Backend>
+void hold_to_order(Report<Backend>& report, Index agent, Index version) {
+  if (report.agent == agent && report.version == version) return;
+  report.agent = agent;
+  report.version = version;
+  report.cost = std::numeric_limits<typename Backend::Scalar>::quiet_NaN();
+  report.weight = std::numeric_limits<double>::quiet_NaN();
+}
+
+/// What an agent reports on what it was sent; for engines.
+template <Agents AgentsType>
+Report<typename AgentsType::Backend> report_on(AgentsType& agents, Index agent, Index round, Index version,
+                                               const typename AgentsType::Backend::Gain& K) {
+  Report<typename AgentsType::Backend> report = agents.work(agent, round, version, K);
+  hold_to_order(report, agent, version);
+  return report;
+}
+
 /// A matrix of NaNs in the shape of X.
 template <MatrixBackend Backend>
 typename Backend::Gain no_estimate(const typename Backend::Gain& X) {

@@ -183,7 +183,7 @@ class Simulation {
   void report(Index agent, Index round) {
     if (options_.threads == 1) {
       const Order& own = order(agent);
-      return exchange_.report(agent, agents_.work(agent, round, own.version, own.gain));
+      return exchange_.report(agent, report_on(agents_, agent, round, own.version, own.gain));
     }
     if (!order(agent).known) find_reports();
     exchange_.report(agent, std::move(reports_[static_cast<std::size_t>(agent)]));
@@ -206,7 +206,7 @@ class Simulation {
         unknown_, [this](Index i) { return exchange_.is_at_work(i, order(i).round) && !order(i).known; },
         [this](Index i) {
           Order& own = order(i);
-          reports_[static_cast<std::size_t>(i)] = agents_.work(i, own.round, own.version, own.gain);
+          reports_[static_cast<std::size_t>(i)] = report_on(agents_, i, own.round, own.version, own.gain);
           own.known = true;
         });
   }
