@@ -14,6 +14,7 @@ endmacro()
 metalqr_component(json nlohmann_json::nlohmann_json nlohmann_json CONFIG)
 metalqr_component(lanes XsimdHeaders::XsimdHeaders XsimdHeaders MODULE)
 set(metalqr_lanes_definitions METALQR_LANES)
+metalqr_component(mpi MPI::MPI_CXX MPI COMPONENTS CXX)
 metalqr_component(openmp OpenMP::OpenMP_CXX OpenMP COMPONENTS CXX)
 # The rounding of Eigen's own parallel products depends on the number of threads.
 set(metalqr_openmp_definitions EIGEN_DONT_PARALLELIZE)
