@@ -67,6 +67,7 @@
 #include <metalqr/federated/milestones.hpp>
 #include <metalqr/federated/profile.hpp>
 #include <metalqr/federated/replay.hpp>
+#include <metalqr/federated/resumed_simulation.hpp>
 #include <metalqr/federated/robust.hpp>
 #include <metalqr/federated/roster.hpp>
 #include <metalqr/federated/rule.hpp>
@@ -75,6 +76,8 @@
 #include <metalqr/federated/server_optimizer.hpp>
 #include <metalqr/federated/server_options.hpp>
 #include <metalqr/federated/server_state.hpp>
+#include <metalqr/federated/simulation_state.hpp>
+#include <metalqr/federated/simulation_state_check.hpp>
 #include <metalqr/federated/variance_reduced_agents.hpp>
 #include <metalqr/federated/virtual_time.hpp>
 #include <metalqr/identification/bootstrap.hpp>

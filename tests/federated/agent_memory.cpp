@@ -33,3 +33,13 @@ TEST_CASE("a proposal is accepted once") {
   const fed::AgentMemory<int> untouched(1);
   CHECK(untouched[0] == 0);
 }
+
+TEST_CASE("a state that is put back takes the place of the last, and of what was proposed") {
+  fed::AgentMemory<int> memory(2, 7);
+  memory.propose(0, 3, 8);
+  memory.set(0, 5);
+  CHECK(memory[0] == 5);
+  memory.accept(0, 3);
+  CHECK(memory[0] == 5);
+  CHECK(memory[1] == 7);
+}

@@ -49,6 +49,25 @@ concept Agents = requires(T& agents, const typename T::Backend::Gain& K, Index i
 
 namespace detail {
 
+/// A piece of work or a question among several.
+template <class Backend>
+struct BatchOrder {
+  Index agent = 0;
+  Index number = 0;   // of the piece of work, or of the question
+  Index version = 0;  // of the gain of a piece of work
+  const typename Backend::Gain* gain = nullptr;
+};
+
+/// Agents that are best at work together, as they are in other processes: `work_all` and `cost_all` write
+/// what agent i reports and finds to place i of lists for all agents.
+template <class T>
+concept BatchAgents = Agents<T> &&
+    requires(T& agents, std::span<const BatchOrder<typename T::Backend>> orders,
+             std::span<Report<typename T::Backend>> reports, std::span<typename T::Backend::Scalar> costs) {
+  agents.work_all(orders, reports);
+  agents.cost_all(orders, costs);
+};
+
 /// Tells agents with a memory that a report has left one of them; for engines.
 template <Agents AgentsType>
 void note_reported(AgentsType& agents, Index agent, Index round) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <utility>
 
+#include <metalqr/core/check.hpp>
 #include <metalqr/core/random.hpp>
 #include <metalqr/federated/agent_memory.hpp>
 #include <metalqr/federated/agents.hpp>
@@ -13,6 +14,20 @@
 #include <metalqr/federated/message.hpp>
 
 namespace metalqr::inline METALQR_ABI::federated {
+
+/// What an agent carries that compresses its estimates.
+template <class Backend>
+struct CompressionMemory {
+  ErrorFeedback<Backend> feedback{};  ///< what it has not sent yet
+  Index bits = 0;                     ///< size of the estimates that it has sent, in all
+};
+
+/// What an agent carries that compresses its estimates, and is one of agents that carry something themselves.
+template <class Backend, class Inner>
+struct CompressedAgentMemory {
+  CompressionMemory<Backend> compression{};  ///< of its estimates
+  Inner agent{};                             ///< what it carries without compression, maybe `NoMemory`
+};
 
 /// Agents whose estimates are compressed before they are sent, with error feedback: each keeps what it has
 /// not sent yet and adds it to its next estimate. The server receives what it can restore. An estimate that
@@ -24,6 +39,8 @@ class CompressedAgents {
   using Backend = typename AgentsType::Backend;  ///< matrix library
   using Gain = typename Backend::Gain;           ///< n_u x n_x
   using Scalar = typename Backend::Scalar;       ///< number type
+  /// What an agent carries from one report to the next.
+  using Memory = CompressedAgentMemory<Backend, MemoryOf<AgentsType>>;
 
   /// @param agents what they are without compression.
   /// @param compressor of the library or your own.
@@ -44,7 +61,7 @@ class CompressedAgents {
   /// The report with the estimate that arrives.
   Report<Backend> work(Index agent, Index round, Index version, const Gain& K) {
     Report<Backend> report = agents_.work(agent, round, version, K);
-    Memory next = memory_[agent];
+    CompressionMemory<Backend> next = memory_[agent];
     if (is_sendable(next.feedback, report.estimate)) {
       const StreamKey key{.seed = seed_,
                           .purpose = Purpose::directions,
@@ -69,15 +86,24 @@ class CompressedAgents {
   const ErrorFeedback<Backend>& feedback(Index agent) const { return memory_[agent].feedback; }
   /// Size of the estimates that it has sent, in all; see `Compressed`.
   Index sent_bits(Index agent) const { return memory_[agent].bits; }
+  /// What the agent carries, with what it does without compression.
+  Memory memory(Index agent) const {
+    return {.compression = memory_[agent], .agent = detail::memory_of(agents_, agent)};
+  }
+  /// Makes it what the agent carries.
+  /// @throws NotFinite for feedback with a NaN or infinity, InvalidOption for a negative number of bits, and
+  /// what the agents without compression throw.
+  void remember(Index agent, Memory memory) {
+    metalqr::detail::require_finite<Backend>(memory.compression.feedback.residual, "feedback");
+    metalqr::detail::require_option(memory.compression.bits >= 0, "bits",
+                                    static_cast<double>(memory.compression.bits), "a number >= 0");
+    detail::remember(agents_, agent, std::move(memory.agent));
+    memory_.set(agent, std::move(memory.compression));
+  }
   /// The agents without compression.
   const AgentsType& agents() const noexcept { return agents_; }
 
  private:
-  struct Memory {
-    ErrorFeedback<Backend> feedback{};
-    Index bits = 0;
-  };
-
   static bool is_sendable(const ErrorFeedback<Backend>& feedback, const Gain& estimate) {
     if (!Backend::is_finite(estimate)) return false;
     const Gain& kept = feedback.residual;
@@ -89,7 +115,7 @@ class CompressedAgents {
   AgentsType agents_;
   Policy compressor_;
   std::uint64_t seed_;
-  AgentMemory<Memory> memory_;
+  AgentMemory<CompressionMemory<Backend>> memory_;
 };
 
 }  // namespace metalqr::inline METALQR_ABI::federated

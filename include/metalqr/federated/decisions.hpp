@@ -46,10 +46,19 @@ class Decisions {
     metalqr::detail::require_shape<Backend>(state_.gain, Backend::rows(state_.gain),
                                             Backend::cols(state_.gain), "K0");
     metalqr::detail::require_finite<Backend>(state_.gain, "K0");
-    prepare_refreshes();
+    prepare_refreshes(state_);
   }
 
  protected:
+  /// Goes on from another state, of gains of the same shape.
+  void adopt(ServerState<Backend> state) {
+    metalqr::detail::require_shape<Backend>(state.gain, Backend::rows(state_.gain),
+                                            Backend::cols(state_.gain), "state.gain");
+    metalqr::detail::require_finite<Backend>(state.gain, "state.gain");
+    prepare_refreshes(state);
+    state_ = std::move(state);
+  }
+
   Roster<Backend> roster() { return {state_, *out_}; }
 
   /// Whether no candidate can be made before a question has been answered.
@@ -158,14 +167,14 @@ class Decisions {
 
  private:
   /// One list of agents for each version that is not too old, and one for the next.
-  void prepare_refreshes() {
+  void prepare_refreshes(ServerState<Backend>& state) const {
     const Index bound = federated::refresh_after(rule_);
     const std::size_t lists = bound >= 0 ? static_cast<std::size_t>(bound) + 2 : 0;
-    if (state_.agents.empty() && state_.sent.empty()) state_.sent.resize(lists);
-    if (state_.sent.size() == lists) return;
+    if (state.agents.empty() && state.sent.empty()) state.sent.resize(lists);
+    if (state.sent.size() == lists) return;
     throw InvalidOption("state: expected one of a server whose rule restarts agents after " +
                         std::to_string(bound) + " versions, got one for " +
-                        std::to_string(static_cast<Index>(state_.sent.size()) - 2));
+                        std::to_string(static_cast<Index>(state.sent.size()) - 2));
   }
 
   void open_question(Gain gain, Index version) {

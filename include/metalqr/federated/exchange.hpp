@@ -4,6 +4,7 @@
 /// What every engine does between a server and its agents: it keeps who is there and at what, draws
 /// latencies and losses, and records the run.
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -17,6 +18,7 @@
 #include <metalqr/federated/message.hpp>
 #include <metalqr/federated/profile.hpp>
 #include <metalqr/federated/run_result.hpp>
+#include <metalqr/federated/simulation_state.hpp>
 #include <metalqr/lqr/descent.hpp>
 
 namespace metalqr::inline METALQR_ABI::federated::detail {
@@ -56,8 +58,26 @@ class Exchange {
       engine_.begin_absence(agent, profile(agent).joins);
     }
   }
+  /// Goes on where another exchange was, at this time, with a server and agents that are as they were there.
+  /// Of what began before, records know only that it was there. `version(agent)`: of the gain at which an
+  /// agent is at work.
+  template <class Version>
+  void resume(std::vector<Seat> seats, Index timers, Index updates, double now, const Version& version) {
+    seats_ = std::move(seats);
+    timers_ = timers;
+    result_.updates = updates;
+    now_ = begin_ = now;
+    for (std::size_t i = 0; i < seats_.size(); ++i) {
+      busy_ += (seats_[i].working ? 1 : 0) + (seats_[i].question > 0 ? 1 : 0);
+      if (begins_.empty() || !seats_[i].working) continue;
+      begins_[i].version = version(static_cast<Index>(i));
+      begins_[i].since = now;
+    }
+  }
   /// The events from now on happen at this time.
   void set_time(double now) { now_ = now; }
+  /// Ends the run before the next event.
+  void stop() { result_.stopped = true; }
 
   /// Whether the report of that piece of work is still to come: it was not restarted, nor has it left.
   bool is_at_work(Index agent, Index round) const {
@@ -67,6 +87,12 @@ class Exchange {
   /// Whether the answer to that question is still to come.
   bool is_asked(Index agent, Index question) const {
     return seats_[static_cast<std::size_t>(agent)].question == question;
+  }
+  /// Whether the agent's answer of that number is still to come. Who left and came back is asked the same
+  /// question again, and begins another answer.
+  bool is_answering(Index agent, Index number) const {
+    const Seat& own = seats_[static_cast<std::size_t>(agent)];
+    return own.question != 0 && own.answers == number + 1;
   }
   /// Fetches ahead what is known of an agent.
   void foresee(Index agent) const {
@@ -119,6 +145,14 @@ class Exchange {
     tell(Timer{.id = id});
   }
 
+  /// What is known of the agents.
+  const std::vector<Seat>& seats() const { return seats_; }
+  /// Number of timers begun.
+  Index timers() const { return timers_; }
+  /// The time of the last event.
+  double now() const { return now_; }
+  /// The server.
+  const ServerType& server() const { return server_; }
   /// What the run has done so far.
   const RunResult<Backend>& result() const { return result_; }
   /// Ends the run.
@@ -133,17 +167,6 @@ class Exchange {
   }
 
  private:
-  /// What an agent is doing, and how often it has.
-  struct Seat {
-    bool present = false;
-    bool working = false;
-    Index first_round = 0;  // number of the first piece of work
-    Index works = 0;        // pieces of work begun
-    Index question = 0;     // the one to answer; 0: none
-    Index answers = 0;      // questions heard
-    Index messages = 0;     // that might have been lost
-    Index absences = 0;
-  };
   /// The arrivals that what is going on follows from, and what it is about.
   struct Begins {
     Index work = 0;
@@ -274,11 +297,11 @@ class Exchange {
   }
 
   void note_refusal(const Commit<Backend>& commit) {
-    // Versions follow each other in the history, of which the earliest may be another run's.
+    // Versions follow each other in the history, of which the earliest may be of before it begins.
     const auto committed = [&](Index version) {
       const Index back = commit.version - version;
       const auto records = static_cast<Index>(result_.history.size());
-      return back <= records ? result_.history[static_cast<std::size_t>(records - back)].time : 0;
+      return back <= records ? result_.history[static_cast<std::size_t>(records - back)].time : begin_;
     };
     result_.refused.push_back({.version = commit.refused,
                                .agent = commit.refused_by,
@@ -300,6 +323,7 @@ class Exchange {
   Index timers_ = 0;
   Index busy_ = 0;  // pieces of work and questions open
   double now_ = 0;
+  double begin_ = 0;  // of the records
   std::vector<Command<Backend>> commands_;
   RunResult<Backend> result_;
 };

@@ -66,7 +66,8 @@ class RealTimeRun {
     run().give_work(agent, round, version, std::move(gain), ticks);
   }
   void begin_answer(Index agent, Index question, Gain&& gain, double ticks) {
-    set_deadline(agent, Happening::answer_overdue, question);
+    set_deadline(agent, Happening::answer_overdue,
+                 exchange_.seats()[static_cast<std::size_t>(agent)].answers);
     run().give_question(agent, question, std::move(gain), ticks);
   }
   void begin_presence(Index agent, double ticks) {
@@ -163,7 +164,7 @@ class RealTimeRun {
   struct Happening {
     enum Kind : std::int32_t { timer, joins, leaves, work_overdue, answer_overdue };
     Kind kind = timer;
-    Index number = 0;  // of the timer, the stay, the piece of work or the question
+    Index number = 0;  // of the timer, the stay, the piece of work or the answer
   };
   struct Member {
     Index departures = 0;
@@ -211,7 +212,7 @@ class RealTimeRun {
       case Happening::work_overdue:
         return !exchange_.is_at_work(agent, happening.number);
       case Happening::answer_overdue:
-        return !exchange_.is_asked(agent, happening.number);
+        return !exchange_.is_answering(agent, happening.number);
       default:
         return false;
     }

@@ -89,7 +89,7 @@ struct RunResult {
   double time = 0;                             ///< at the end
   std::uint64_t events = 0;                    ///< that were carried out
   Index updates = 0;                           ///< of the gain, without returns to an earlier one
-  bool stopped = false;                        ///< by the observer
+  bool stopped = false;                        ///< by the observer or the keeper
   std::vector<CommitRecord<Backend>> history;  ///< every gain that was committed, without the first
   std::vector<RefusedGain> refused;            ///< gains that the server returned from
   std::vector<WorkSpan> timeline;              ///< in the order of their ends

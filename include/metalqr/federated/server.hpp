@@ -76,6 +76,11 @@ class Server : private detail::Decisions<Backend_, RuleType, CombinerType, Optim
     return commands;
   }
 
+  /// Goes on from a state, of a server with a rule that restarts agents after as many versions.
+  /// @throws InvalidOption; DimensionMismatch for a gain of another shape than its own, NotFinite. Nothing
+  /// has changed then.
+  void restore(State state) { this->adopt(std::move(state)); }
+
   /// Says that all that was under way is lost, and everybody away until they join again: what an engine says
   /// first, so that a server goes on in another run, or after it was read from a file. Nothing happens to a
   /// new one.

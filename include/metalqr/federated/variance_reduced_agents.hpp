@@ -46,6 +46,7 @@ class VarianceReducedAgents : public detail::OracleFleet<Backend_, Oracle, Varia
   using Backend = Backend_;                                     ///< matrix library
   using Gain = typename Backend::Gain;                          ///< n_u x n_x
   using State = zeroth_order::VarianceReductionState<Backend>;  ///< what an agent carries
+  using Memory = State;                                         ///< the same, for what keeps it
 
   /// The oracles must outlive the agents.
   /// @param K0 the gain whose cost is the limit of each agent.
@@ -81,6 +82,15 @@ class VarianceReducedAgents : public detail::OracleFleet<Backend_, Oracle, Varia
   /// What the agent carries: its anchor, how many estimates it has served, and the oracle calls of all
   /// estimates that were reported.
   const State& state(Index agent) const { return memory_[agent]; }
+  /// The same.
+  const Memory& memory(Index agent) const { return memory_[agent]; }
+  /// Makes it what the agent carries.
+  /// @throws InvalidOption for negative counts; DimensionMismatch, NotFinite for an anchor or gradient that
+  /// no estimate can go on from.
+  void remember(Index agent, Memory memory) {
+    zeroth_order::detail::require_continuable<Backend>(memory, memory_[agent].anchor);
+    memory_.set(agent, std::move(memory));
+  }
 
  private:
   static State no_anchor(const Gain& K0) {

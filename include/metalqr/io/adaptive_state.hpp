@@ -4,17 +4,14 @@
 /// The state of a run of learning while controlling as JSON. Needs nlohmann-json (CMake component
 /// metalqr::json).
 
-#include <cstddef>
 #include <cstdint>
-#include <string>
-#include <utility>
 #include <variant>
-#include <vector>
 
 #include <metalqr/adaptive/state.hpp>
 #include <metalqr/io/json.hpp>
 #include <metalqr/io/json_document.hpp>
 #include <metalqr/io/json_field.hpp>
+#include <metalqr/io/matrix_field.hpp>
 
 namespace metalqr::inline METALQR_ABI::io {
 
@@ -24,43 +21,6 @@ inline constexpr const char* adaptive_state_format = "metalqr adaptive state";
 inline constexpr Index adaptive_state_format_version = 1;
 
 namespace detail {
-
-template <MatrixBackend Backend, class Matrices>
-Json list_to_json(const Matrices& matrices, const char* name) {
-  Json list = Json::array();
-  for (const auto& matrix : matrices) list.push_back(to_json<Backend>(matrix, name));
-  return list;
-}
-
-/// The number of states or inputs in a field, which is that of a backend with fixed sizes.
-template <MatrixBackend Backend>
-Index read_size(const JsonField& field, bool states) {
-  constexpr Index largest = 1 << 20;
-  const Index fixed = fixed_size<Backend>(states);
-  return fixed < 0 ? field.integer(1, largest) : field.integer(fixed, fixed);
-}
-
-/// The matrix in a field, of the shape of `zeros`.
-template <MatrixBackend Backend, class X>
-X read_like(const JsonField& field, X zeros) {
-  const auto rows = field.matrix();
-  const Index height = static_cast<Index>(rows.size());
-  const Index width = static_cast<Index>(rows.front().size());
-  if (height != Backend::rows(zeros) || width != Backend::cols(zeros)) {
-    field.fail("expected shape " + metalqr::detail::shape(Backend::rows(zeros), Backend::cols(zeros)) +
-               ", got " + metalqr::detail::shape(height, width));
-  }
-  return filled<Backend>(std::move(zeros), rows);
-}
-
-template <MatrixBackend Backend, class X>
-std::vector<X> read_list(const JsonField& field, const X& zeros) {
-  std::vector<X> result;
-  for (std::size_t i = 0; i < field.size(); ++i) {
-    result.push_back(read_like<Backend>(field.entry(i), zeros));
-  }
-  return result;
-}
 
 template <MatrixBackend Backend>
 Json controller_to_json(const adaptive::Controller<Backend>& controller) {
