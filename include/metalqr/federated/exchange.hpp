@@ -28,7 +28,7 @@ namespace metalqr::inline METALQR_ABI::federated::detail {
 /// `begin_presence(agent, ticks)`, `begin_absence(agent, ticks)` and `begin_timer(id, number, ticks)`. The
 /// engine says what has ended by `join`, `leave`, `report`, `verdict` and `timer`, each after `set_time`, all
 /// from one thread. With the same calls in the same order, all else is the same, bitwise.
-template <class Engine, Agents AgentsType, class ServerType, class Observer>
+template <class Engine, Fleet AgentsType, class ServerType, class Observer>
 class Exchange {
  public:
   using Backend = typename AgentsType::Backend;

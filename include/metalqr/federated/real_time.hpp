@@ -53,7 +53,7 @@ void validate_real_time(const Options& options) {
 /// Everything that is sent has a deadline. Who misses it is lost: the server hears that the agent has left,
 /// and that it joins when it says anything at all. That it left and joined is recorded like any arrival, so
 /// that replays know nothing of deadlines.
-template <class Run, Agents AgentsType, class ServerType, class Observer, class Options>
+template <class Run, Fleet AgentsType, class ServerType, class Observer, class Options>
 class RealTimeRun {
  public:
   using Backend = typename AgentsType::Backend;
