@@ -71,12 +71,22 @@ class RemoteAgents {
   Scalar limit(Index agent) const { return owner(agent).limit; }
   void reported(Index agent, Index round) { owners_[static_cast<std::size_t>(agent)].reported = round; }
 
+  /// The gain of that version was sent to an agent.
+  void note_version(Index agent, Index version) {
+    owners_[static_cast<std::size_t>(agent)].version = version;
+  }
+  /// Of the last gain that was sent to an agent.
+  Index version(Index agent) const { return owner(agent).version; }
+
   /// The rank of an agent; 0: not known yet.
   int rank(Index agent) const { return owner(agent).rank; }
   Index last_reported(Index agent) const { return owner(agent).reported; }
   bool is(Index agent, int rank) const { return agent >= 0 && agent < size() && owner(agent).rank == rank; }
-  /// A rank says which agents it owns. @throws ParseError if others do.
+  /// A rank says, once, which agents it owns. @throws ParseError if others do.
   void settle(int rank, const HelloMail<Backend>& hello) {
+    require_mail(!std::any_of(owners_.begin(), owners_.end(),
+                              [rank](const Owner& owner) { return owner.rank == rank; }),
+                 "one greeting of a rank");
     for (std::size_t i = 0; i < hello.limits.size(); ++i) {
       require_mail(owners_[static_cast<std::size_t>(hello.first) + i].rank == 0, "agents that nobody owns");
     }
@@ -90,6 +100,7 @@ class RemoteAgents {
     int rank = 0;
     Scalar limit{};
     Index reported = -1;
+    Index version = 0;
   };
   const Owner& owner(Index agent) const { return owners_[static_cast<std::size_t>(agent)]; }
 
@@ -149,6 +160,7 @@ class MpiRun : public RealTimeRun<MpiRun<Backend, ServerType, Observer>, RemoteA
 
   // What the run in real time asks for.
   void give_work(Index agent, Index round, Index version, Gain&& gain, double ticks) {
+    agents_.note_version(agent, version);
     send(Mail::work, {.agent = agent,
                       .number = round,
                       .version = version,
@@ -201,6 +213,7 @@ class MpiRun : public RealTimeRun<MpiRun<Backend, ServerType, Observer>, RemoteA
   }
   void take_report(int rank, ReportMail<Backend>&& mail) {
     require_mail(agents_.is(mail.agent, rank), "one of the rank's agents");
+    hold_to_order(mail.report, mail.agent, agents_.version(mail.agent));
     if (!this->finished(mail.agent, mail.number, std::move(mail.report))) ++traffic_.unawaited;
   }
   void take_verdict(int rank, const VerdictMail<Backend>& mail) {
@@ -262,11 +275,7 @@ MpiRunResult<typename ServerType::Backend> serve(mpi::Communicator& ranks, Serve
                                                  std::span<const AgentProfile> profiles,
                                                  const MpiOptions& options = {}, Observer&& observer = {}) {
   using Backend = typename ServerType::Backend;
-  if (ranks.rank() != 0) {
-    throw InvalidOption("rank: expected 0, got " + std::to_string(ranks.rank()));
-  }
-  if (ranks.size() < 2) throw InvalidOption("ranks: expected at least two, got one");
-  metalqr::detail::require_option(agents >= 1, "agents", static_cast<double>(agents), "at least 1");
+  detail::require_server(ranks, agents);
   detail::require_profiles(profiles, agents);
   validate(options);
   detail::RemoteAgents<Backend> remote(agents);

@@ -8,10 +8,13 @@
 #include <cstdint>
 #include <list>
 #include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include <metalqr/core/error.hpp>
+#include <metalqr/core/index.hpp>
 #include <metalqr/core/mpi.hpp>
 
 namespace metalqr::inline METALQR_ABI::federated {
@@ -24,6 +27,16 @@ struct MpiTraffic {
 };
 
 namespace detail {
+
+/// Throws `InvalidOption` unless this is rank 0 of several, and there are agents.
+inline void require_server(const mpi::Communicator& ranks, Index agents) {
+  if (ranks.rank() != 0) throw InvalidOption("rank: expected 0, got " + std::to_string(ranks.rank()));
+  if (ranks.size() < 2) throw InvalidOption("ranks: expected at least two, got one");
+  metalqr::detail::require_option(agents >= 1, "agents", static_cast<double>(agents), "at least 1");
+}
+inline void require_worker(const mpi::Communicator& ranks) {
+  if (ranks.rank() == 0) throw InvalidOption("rank: expected one above 0, which serves, got 0");
+}
 
 /// Sends and receives; what is sent is kept until MPI has done with it.
 class MpiCarrier {

@@ -287,7 +287,7 @@ class MpiWorker {
 template <Agents AgentsType>
 MpiWork work_for(mpi::Communicator& ranks, AgentsType& agents, Index first,
                  const typename AgentsType::Backend::Gain& shape) {
-  if (ranks.rank() == 0) throw InvalidOption("rank: expected one above 0, which serves, got 0");
+  detail::require_worker(ranks);
   return detail::MpiWorker<AgentsType>(ranks, agents, first).run(shape);
 }
 
