@@ -1,8 +1,11 @@
 #include <metalqr/federated/mpi.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -156,7 +159,7 @@ TEST_CASE("runs by collective calls are those in virtual time, bitwise, wherever
   std::vector<NoisyDistance> oracles;
   for (const Gain& centre : test::bowls(7, 3).centres) oracles.push_back({centre});
   using Agents = fed::OracleAgents<Backend, NoisyDistance>;
-  fed::AgentOptions options{.estimator = {.samples = 2, .radius = 0.1}, .slack = 0.5, .seed = 8};
+  fed::AgentOptions options{.estimator = {.samples = 8, .radius = 0.1}, .slack = 0.5, .seed = 8};
   const fed::Shard shard = own_shard(ranks, 7);
   const auto check = [&](const auto& make_server, const Profiles& profiles,
                          const fed::VirtualTimeOptions& time) {
@@ -164,14 +167,13 @@ TEST_CASE("runs by collective calls are those in virtual time, bitwise, wherever
       options.first = shard.first;
       const std::span<const NoisyDistance> own(oracles.data() + shard.first,
                                                static_cast<std::size_t>(shard.count));
-      fed::CompressedAgents agents(Agents(own, Gain::Zero(), options), fed::RandomK{.count = 5}, 3,
-                                   shard.first);
+      fed::CompressedAgents agents(Agents(own, Gain::Zero(), options), fed::Quantizer{}, 3, shard.first);
       return fed::work_in_rounds(ranks, agents, shard.first, Gain::Zero());
     }
     auto server = make_server();
     const auto run = fed::serve_rounds(ranks, server, 7, profiles, time);
     auto whole = make_server();
-    fed::CompressedAgents agents(Agents(oracles, Gain::Zero(), options), fed::RandomK{.count = 5}, 3);
+    fed::CompressedAgents agents(Agents(oracles, Gain::Zero(), options), fed::Quantizer{}, 3);
     const auto simulated = fed::simulate(whole, agents, profiles, time);
     CHECK(run.updates > 5);
     CHECK(run.time == simulated.time);

@@ -69,7 +69,7 @@ class MpiWorker {
     shape_ = Backend::zero_like(shape);
     while (!open_) hear(std::numeric_limits<double>::infinity());
     while (!stopped_) {
-      while (hear(0)) {
+      while (!stopped_ && hear(0)) {
       }
       if (stopped_) break;
       post_what_is_due();
