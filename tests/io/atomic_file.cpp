@@ -2,7 +2,9 @@
 
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <string>
 #include <thread>
@@ -170,5 +172,66 @@ TEST_CASE("writers at the same time leave the text of one of them, and readers s
   }
   for (std::thread& writer : writers) writer.join();
   CHECK(whole);
+  CHECK(folder.count() == 1);
+}
+
+TEST_CASE("what a killed writer left behind is removed, what a writer still works at is not") {
+  const test::Folder folder;
+  const std::string path = folder.write("a", "old");
+  const metalqr::io::detail::TemporaryFile at_work(path);
+  folder.write("a.tmp-" + std::to_string(::getpid()) + "-99999", "part");
+  folder.write("a.tmp-1-2", "part");
+  for (const char* other :
+       {"a.tmp-1-", "a.tmp--2", "a.tmp-1-2x", "a.tmp-1", "a.tmp", "b.tmp-1-2", "aa.tmp-1-2"})
+    folder.write(other, "another's");
+  std::filesystem::create_directory(folder.path() / "a.tmp-3-4");
+  std::filesystem::create_symlink("a", folder.path() / "a.tmp-5-6");
+  CHECK(folder.count() == 13);
+  CHECK(metalqr::io::remove_abandoned(path) == 2);
+  CHECK(folder.count() == 11);
+  CHECK(metalqr::io::remove_abandoned(path) == 0);
+  CHECK(metalqr::io::remove_abandoned(folder.file("none/a")) == 0);
+  CHECK(metalqr::io::remove_abandoned("") == 0);
+  CHECK(folder.read("a") == "old");
+}
+
+TEST_CASE("temporary files of a link's target, and in the current folder, are found too") {
+  const test::Folder folder;
+  std::filesystem::create_directory(folder.path() / "sub");
+  std::filesystem::create_symlink(folder.write("sub/a", "old"), folder.path() / "link");
+  folder.write("sub/a.tmp-1-2", "part");
+  CHECK(metalqr::io::remove_abandoned(folder.file("link")) == 1);
+  folder.write("here.tmp-1-2", "part");
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  CHECK(metalqr::io::remove_abandoned("here") == 1);
+  std::filesystem::current_path(before);
+  CHECK(folder.count() == 2);
+}
+
+TEST_CASE("nobody's temporary file is removed while writers and a cleaner work at the same time") {
+  const test::Folder folder;
+  const std::string path = folder.write("a", "0");
+  std::atomic<bool> done{false};
+  std::thread cleaner([&] {
+    while (!done) metalqr::io::remove_abandoned(path);
+  });
+  std::vector<std::thread> writers;
+  std::atomic<int> failures{0};
+  for (const char letter : {'1', '2'}) {
+    writers.emplace_back([&, letter] {
+      for (int i = 0; i < 50; ++i) {
+        try {
+          metalqr::io::write_atomically(path, std::string(100, letter));
+        } catch (const metalqr::FileError&) {
+          ++failures;
+        }
+      }
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  done = true;
+  cleaner.join();
+  CHECK(failures == 0);
   CHECK(folder.count() == 1);
 }

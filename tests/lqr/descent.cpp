@@ -345,6 +345,10 @@ TEST_CASE("a descent ends as stalled after three iterations without an acceptabl
     CHECK(failures == 3);
     CHECK(result.refused == 3 * step.max_trials);
     CHECK(same(result.gain, Backend::zero_gain(2, 3)));
+    // Nor does it go on from the state that it ended in.
+    CHECK(metalqr::descend(state, problem, step, 100, observer).status == Status::stalled);
+    CHECK(failures == 3);
+    CHECK(state.iteration == 3);
   }
 }
 

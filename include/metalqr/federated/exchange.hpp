@@ -268,10 +268,10 @@ class Exchange {
     if (is_lost(ask.agent) || own.question == ask.candidate) return;
     if (own.question == 0) ++busy_;
     own.question = ask.candidate;
+    const Index number = own.answers++;
     note_cause(&Begins::answer, ask.agent);
     engine_.begin_answer(ask.agent, ask.candidate, std::move(ask.gain),
-                         wait(profile(ask.agent).answer, ask.agent, 1, own.answers));
-    ++own.answers;
+                         wait(profile(ask.agent).answer, ask.agent, 1, number));
   }
   void carry_out(Commit<Backend>& commit) {
     if (commit.reports > 0) ++result_.updates;

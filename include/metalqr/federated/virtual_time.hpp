@@ -114,7 +114,7 @@ class Simulation {
   void begin_answer(Index agent, Index /*question*/, Gain&& gain, double ticks) {
     if (candidates_.empty()) candidates_.resize(orders_.size());
     candidate(agent) = std::move(gain);
-    push(agent, Kind::verdict, seat(agent).answers, ticks);
+    push(agent, Kind::verdict, seat(agent).answers - 1, ticks);
     if (!looks_ahead()) return;
     judged_.resize(orders_.size());
     judged_[static_cast<std::size_t>(agent)] = 0;

@@ -242,6 +242,9 @@ DescentResult<Backend> descend(DescentState<Backend>& state, Problem& problem, c
   const int end = state.iteration + iterations;
   Status status = Status::iteration_limit;
   if (assessed && state.iteration == 0) state.at = problem.assess(state.K);
+  // A state that stalled, from which this continues, has stalled here too.
+  const auto has_stalled = [&] { return !constant && state.failures >= 3; };
+  if (has_stalled()) return {state.K, state.at.value, state.iteration, state.refused, Status::stalled};
   while (state.iteration < end) {
     const Gain G = problem.direction(state.K, state.iteration);
     detail::SearchResult<Scalar> search;
@@ -277,7 +280,7 @@ DescentResult<Backend> descend(DescentState<Backend>& state, Problem& problem, c
       status = Status::stopped;
       break;
     }
-    if (!constant && state.failures == 3) {
+    if (has_stalled()) {
       status = Status::stalled;
       break;
     }
