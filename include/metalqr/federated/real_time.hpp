@@ -67,7 +67,7 @@ class RealTimeRun {
   }
   void begin_answer(Index agent, Index question, Gain&& gain, double ticks) {
     set_deadline(agent, Happening::answer_overdue,
-                 exchange_.seats()[static_cast<std::size_t>(agent)].answers);
+                 exchange_.seats()[static_cast<std::size_t>(agent)].answers - 1);
     run().give_question(agent, question, std::move(gain), ticks);
   }
   void begin_presence(Index agent, double ticks) {
