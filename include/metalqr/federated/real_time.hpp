@@ -184,7 +184,12 @@ class RealTimeRun {
   double patience() const {
     return lost_ + unknown_ > 0 ? last_loss_ + options_.timeout : -std::numeric_limits<double>::infinity();
   }
-  bool is_awaiting(double now) const { return exchange_.is_busy() || !queue_.empty() || now < patience(); }
+  /// Whether anything can happen that is not void.
+  bool is_awaiting(double now) {
+    if (exchange_.is_busy()) return true;
+    drop_void();
+    return !queue_.empty() || now < patience();
+  }
   double next_time(double now) const {
     const double time = std::min(queue_.next_time(), options_.until);
     return now < patience() ? std::min(time, patience()) : time;
@@ -194,7 +199,9 @@ class RealTimeRun {
     const double time = std::min(clock_.now() + ticks, std::numeric_limits<double>::max());
     queue_.push(time, agent, Happening{.kind = kind, .number = number});
     // An agent has two deadlines and a coming or going before it at the most; the rest is void.
-    if (queue_.size() < 6 * members_.size() + 64) return;
+    if (queue_.size() >= 6 * members_.size() + 64) drop_void();
+  }
+  void drop_void() {
     queue_.erase_if([this](Index place, const Happening& what) { return is_void(place, what); });
   }
   void set_deadline(Index agent, typename Happening::Kind kind, Index number) {
