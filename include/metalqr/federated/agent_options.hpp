@@ -13,6 +13,7 @@
 
 #include <metalqr/core/check.hpp>
 #include <metalqr/core/error.hpp>
+#include <metalqr/core/index.hpp>
 #include <metalqr/zeroth_order/estimator.hpp>
 
 namespace metalqr::inline METALQR_ABI::federated {
@@ -29,6 +30,9 @@ struct AgentOptionsFor {
   /// their random numbers and need none.
   double slack = 0;
   std::uint64_t seed = 0;  ///< of all its random numbers
+  /// Number of the first agent of the list in its fleet: where a process owns a part of one, each agent draws
+  /// the random numbers that it would in the whole.
+  Index first = 0;
   /// The weight of a report is the number of samples behind it, else 1: for fleets of which the agents hold
   /// different amounts of data. Agents with models, who hold none, have weight 1.
   bool weigh_by_samples = false;
@@ -43,6 +47,7 @@ void validate(const AgentOptionsFor<Estimator>& options) {
   validate(options.estimator);
   require_option(options.local_steps >= 1, "local_steps", options.local_steps, "at least 1");
   require_option(std::isfinite(options.slack) && options.slack >= 0, "slack", options.slack, "a number >= 0");
+  require_option(options.first >= 0, "first", static_cast<double>(options.first), "a number >= 0");
   if (options.local_steps > 1) {
     require_option(std::isfinite(options.local_step) && options.local_step > 0, "local_step",
                    options.local_step, "a positive number for several local steps");

@@ -26,6 +26,15 @@
 
 namespace metalqr::inline METALQR_ABI::federated {
 
+/// What a server's side knows of all agents of a run, wherever they work: their number, and `limit(agent)`,
+/// the largest cost that each accepts.
+template <class T>
+concept Fleet = requires(T& agents, Index i) {
+  requires MatrixBackend<typename T::Backend>;
+  { agents.size() } -> std::same_as<Index>;
+  { agents.limit(i) } -> std::same_as<typename T::Backend::Scalar>;
+};
+
 /// All agents of a run. Calls for different agents may come from several threads at once.
 /// `work(agent, round, version, K)`: the report of an agent that works at K for the round-th time (counted
 /// from 0); `cost(agent, question, K)`: its cost at K, which it finds for the question of that number;
@@ -39,20 +48,56 @@ namespace metalqr::inline METALQR_ABI::federated {
 /// same agent is being found. So that nothing depends on how far ahead an engine works, `work` must not
 /// change what later work reads: it prepares the next state, and `reported` takes it over (`AgentMemory`).
 template <class T>
-concept Agents = requires(T& agents, const typename T::Backend::Gain& K, Index i) {
-  requires MatrixBackend<typename T::Backend>;
-  { agents.size() } -> std::same_as<Index>;
+concept Agents = Fleet<T> && requires(T& agents, const typename T::Backend::Gain& K, Index i) {
   { agents.work(i, i, i, K) } -> std::same_as<Report<typename T::Backend>>;
   { agents.cost(i, i, K) } -> std::same_as<typename T::Backend::Scalar>;
-  { agents.limit(i) } -> std::same_as<typename T::Backend::Scalar>;
 };
 
 namespace detail {
 
+/// A piece of work or a question among several.
+template <class Backend>
+struct BatchOrder {
+  Index agent = 0;
+  Index number = 0;   // of the piece of work, or of the question
+  Index version = 0;  // of the gain of a piece of work
+  const typename Backend::Gain* gain = nullptr;
+};
+
+/// Agents that are best at work together, as they are in other processes: `work_all` and `cost_all` write
+/// what agent i reports and finds to place i of lists for all agents.
+template <class T>
+concept BatchAgents = Agents<T> &&
+    requires(T& agents, std::span<const BatchOrder<typename T::Backend>> orders,
+             std::span<Report<typename T::Backend>> reports, std::span<typename T::Backend::Scalar> costs) {
+  agents.work_all(orders, reports);
+  agents.cost_all(orders, costs);
+};
+
 /// Tells agents with a memory that a report has left one of them; for engines.
-template <Agents AgentsType>
+template <Fleet AgentsType>
 void note_reported(AgentsType& agents, Index agent, Index round) {
   if constexpr (requires { agents.reported(agent, round); }) agents.reported(agent, round);
+}
+
+/// Makes a report say nothing that is in another agent's name, or about another version than was sent: the
+/// server refuses it then, and lets the agent wait.
+template <class Backend>
+void hold_to_order(Report<Backend>& report, Index agent, Index version) {
+  if (report.agent == agent && report.version == version) return;
+  report.agent = agent;
+  report.version = version;
+  report.cost = std::numeric_limits<typename Backend::Scalar>::quiet_NaN();
+  report.weight = std::numeric_limits<double>::quiet_NaN();
+}
+
+/// What an agent reports on what it was sent; for engines.
+template <Agents AgentsType>
+Report<typename AgentsType::Backend> report_on(AgentsType& agents, Index agent, Index round, Index version,
+                                               const typename AgentsType::Backend::Gain& K) {
+  Report<typename AgentsType::Backend> report = agents.work(agent, round, version, K);
+  hold_to_order(report, agent, version);
+  return report;
 }
 
 /// A matrix of NaNs in the shape of X.
@@ -135,7 +180,7 @@ class OracleFleet {
     const StreamKey key{.seed = options.seed,
                         .purpose = Purpose::directions,
                         .iteration = static_cast<std::uint64_t>(round),
-                        .task = static_cast<std::uint64_t>(agent)};
+                        .task = number(agent)};
     Index samples = 0;
     const auto gradient = [&](const Gain& at, int l) -> Gain {
       // Its own steps may lead an agent to gains so large that they cannot be perturbed.
@@ -154,8 +199,12 @@ class OracleFleet {
 
  private:
   const Oracle& oracle(Index agent) const { return oracles_[static_cast<std::size_t>(agent)]; }
+  /// Among all agents of the fleet.
+  std::uint64_t number(Index agent) const {
+    return static_cast<std::uint64_t>(options_[agent].first + agent);
+  }
   StreamKey assessment_key(Index agent) const {
-    return StreamKey{.seed = options_[agent].seed, .task = static_cast<std::uint64_t>(agent)}.child(1);
+    return StreamKey{.seed = options_[agent].seed, .task = number(agent)}.child(1);
   }
 
   std::span<const Oracle> oracles_;
@@ -167,7 +216,7 @@ class OracleFleet {
 
 /// Agents that know only a cost oracle each: two-point or other estimates, after `local_steps` > 1 as in
 /// FedLQR with local updates. Sample l of step s of round k of agent i is drawn at the key (seed, iteration
-/// k, task i).
+/// k, task i), where i counts from `AgentOptions::first`.
 template <MatrixBackend Backend_, zeroth_order::CostOracle<Backend_> Oracle>
 class OracleAgents : public detail::OracleFleet<Backend_, Oracle, AgentOptions> {
   using Fleet = detail::OracleFleet<Backend_, Oracle, AgentOptions>;

@@ -46,9 +46,14 @@ class CompressedAgents {
   /// @param compressor of the library or your own.
   /// @param seed of its random numbers, if it draws any; report k of agent i draws at (seed, iteration k,
   /// task i).
+  /// @param first number of the first of these agents in their fleet, from which i counts.
   /// @throws InvalidOption for a compressor out of range.
-  CompressedAgents(AgentsType agents, Policy compressor, std::uint64_t seed = 0)
-      : agents_(std::move(agents)), compressor_(std::move(compressor)), seed_(seed), memory_(agents_.size()) {
+  CompressedAgents(AgentsType agents, Policy compressor, std::uint64_t seed = 0, Index first = 0)
+      : agents_(std::move(agents)),
+        compressor_(std::move(compressor)),
+        seed_(seed),
+        first_(first),
+        memory_(agents_.size()) {
     if constexpr (requires { validate(compressor_); }) validate(compressor_);
   }
 
@@ -66,7 +71,7 @@ class CompressedAgents {
       const StreamKey key{.seed = seed_,
                           .purpose = Purpose::directions,
                           .iteration = static_cast<std::uint64_t>(round),
-                          .task = static_cast<std::uint64_t>(agent)};
+                          .task = static_cast<std::uint64_t>(first_ + agent)};
       Compressed<Backend> compressed = compress<Backend>(compressor_, next.feedback, report.estimate, key);
       report.estimate = std::move(compressed.sent);
       next.bits += compressed.bits;
@@ -115,6 +120,7 @@ class CompressedAgents {
   AgentsType agents_;
   Policy compressor_;
   std::uint64_t seed_;
+  Index first_;
   AgentMemory<CompressionMemory<Backend>> memory_;
 };
 

@@ -28,7 +28,7 @@ namespace metalqr::inline METALQR_ABI::federated::detail {
 /// `begin_presence(agent, ticks)`, `begin_absence(agent, ticks)` and `begin_timer(id, number, ticks)`. The
 /// engine says what has ended by `join`, `leave`, `report`, `verdict` and `timer`, each after `set_time`, all
 /// from one thread. With the same calls in the same order, all else is the same, bitwise.
-template <class Engine, Agents AgentsType, class ServerType, class Observer>
+template <class Engine, Fleet AgentsType, class ServerType, class Observer>
 class Exchange {
  public:
   using Backend = typename AgentsType::Backend;
@@ -100,6 +100,7 @@ class Exchange {
     fetch_ahead(seats_[place]);
     if (place < server_.state().agents.size()) fetch_ahead(server_.state().agents[place]);
   }
+  bool is_present(Index agent) const { return seats_[static_cast<std::size_t>(agent)].present; }
   /// Whether anybody is at work or asked.
   bool is_busy() const { return busy_ > 0; }
 
@@ -107,25 +108,16 @@ class Exchange {
     Seat& own = seat(agent);
     note(Arrival::Kind::joined, agent, own.absences, cause(&Begins::absence, agent));
     own.present = true;
+    note_cause(&Begins::presence, agent);  // also where it may only be lost
     if (const auto& presence = profile(agent).presence) {
-      note_cause(&Begins::presence, agent);
       engine_.begin_presence(agent, wait(*presence, agent, 2, own.absences));
     }
     tell(Joined<Backend>{.agent = agent, .limit = agents_.limit(agent)});
   }
 
-  void leave(Index agent) {
-    Seat& own = seat(agent);
-    const bool was_present = own.present;
-    note(Arrival::Kind::left, agent, own.absences, cause(&Begins::presence, agent));
-    end_work(agent, WorkSpan::End::left);
-    end_answer(own);
-    own.present = false;
-    note_cause(&Begins::absence, agent);
-    engine_.begin_absence(agent, wait(profile(agent).absence, agent, 3, own.absences));
-    ++own.absences;
-    if (was_present) tell(Left{.agent = agent});
-  }
+  void leave(Index agent) { depart(agent, true); }
+  /// An agent that is present does not answer: it is away until the engine says that it has joined.
+  void lose(Index agent) { depart(agent, false); }
 
   /// The report of an agent that `is_at_work`.
   void report(Index agent, Report<Backend>&& report) {
@@ -217,6 +209,20 @@ class Exchange {
     begins_[static_cast<std::size_t>(agent)].*what = static_cast<Index>(result_.arrivals.size());
   }
 
+  void depart(Index agent, bool comes_back) {
+    Seat& own = seat(agent);
+    const bool was_present = own.present;
+    note(Arrival::Kind::left, agent, own.absences, cause(&Begins::presence, agent));
+    end_work(agent, WorkSpan::End::left);
+    end_answer(own);
+    own.present = false;
+    note_cause(&Begins::absence, agent);
+    if (comes_back) {
+      engine_.begin_absence(agent, wait(profile(agent).absence, agent, 3, own.absences));
+    }
+    ++own.absences;
+    if (was_present) tell(Left{.agent = agent});
+  }
   void end_work(Index agent, WorkSpan::End how) {
     Seat& own = seat(agent);
     if (!own.working) return;

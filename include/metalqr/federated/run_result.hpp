@@ -4,6 +4,7 @@
 /// What a federated run leaves behind, whichever engine it ran in.
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <metalqr/federated/message.hpp>
@@ -68,6 +69,19 @@ struct Arrival {
   Index cause = 0;           ///< number of the arrival that it follows from, from 1; 0: the beginning
 };
 
+/// An agent that was left out, in an engine in real time.
+struct AgentFailure {
+  /// Why.
+  enum class Kind {
+    threw,  ///< its code threw; it is left out until the end
+    late    ///< it took longer than the engine's `timeout`; it joins when it answers
+  };
+  Kind kind = Kind::threw;  ///< why
+  Index agent = 0;          ///< who
+  double time = 0;          ///< when
+  std::string message{};    ///< of what was thrown
+};
+
 /// What a run did. Times are in ticks.
 template <class Backend>
 struct RunResult {
@@ -80,6 +94,7 @@ struct RunResult {
   std::vector<RefusedGain> refused;            ///< gains that the server returned from
   std::vector<WorkSpan> timeline;              ///< in the order of their ends
   std::vector<Arrival> arrivals;               ///< see `Recording`
+  std::vector<AgentFailure> failures;          ///< in their order; none in virtual time
 };
 
 /// What an observer sees at each commit.

@@ -123,7 +123,10 @@ class Server : private detail::Decisions<Backend_, RuleType, CombinerType, Optim
 
   void take(const Left& left) {
     AgentRecord<Backend>* record = roster().find(left.agent);
-    if (record == nullptr || !record->present) return;
+    if (record == nullptr || !record->present) {
+      ++state_.statistics.unawaited;
+      return;
+    }
     roster().remove(*record);
     this->settle_if_answered();
     this->update_if_ready();
@@ -181,6 +184,7 @@ class Server : private detail::Decisions<Backend_, RuleType, CombinerType, Optim
     Question<Backend>& question = state_.question;
     if (record == nullptr || !question.open || verdict.candidate != question.id ||
         record->asked != question.id) {
+      ++state_.statistics.unawaited;
       return;
     }
     record->asked = -1;
@@ -200,6 +204,9 @@ class Server : private detail::Decisions<Backend_, RuleType, CombinerType, Optim
     } else if (timer.id == retry_timer && state_.retry_armed) {
       state_.retry_armed = false;
       roster().retry();
+    } else {
+      ++state_.statistics.unawaited;
+      return;
     }
     // With nobody there the timers stop, and begin again with the first to come.
     if (state_.present > 0) arm();

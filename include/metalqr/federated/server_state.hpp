@@ -76,6 +76,7 @@ struct ServerStatistics {
   Index refreshes = 0;           ///< agents restarted because their gain was too old
   Index retries = 0;             ///< messages sent again
   Index expelled = 0;            ///< agents that did not accept even the first gain
+  Index unawaited = 0;           ///< verdicts, timers and departures that there was nothing to wait for
   std::vector<Index> staleness;  ///< of used reports: how many had each value
 };
 

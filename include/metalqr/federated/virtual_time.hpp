@@ -196,8 +196,8 @@ class Simulation {
     return state;
   }
 
-  /// Whether several threads find reports before they are due.
-  bool looks_ahead() const { return options_.threads != 1; }
+  /// Whether several threads, or processes, find reports before they are due.
+  bool looks_ahead() const { return options_.threads != 1 || BatchAgents<AgentsType>; }
   WorkOrder<Backend>& order(Index agent) { return orders_[static_cast<std::size_t>(agent)]; }
   Gain& candidate(Index agent) { return candidates_[static_cast<std::size_t>(agent)]; }
   const Seat& seat(Index agent) const { return exchange_.seats()[static_cast<std::size_t>(agent)]; }
@@ -258,7 +258,7 @@ class Simulation {
   void report(Index agent, Index round) {
     if (!looks_ahead()) {
       const WorkOrder<Backend>& own = order(agent);
-      return exchange_.report(agent, agents_.work(agent, round, own.version, own.gain));
+      return exchange_.report(agent, report_on(agents_, agent, round, own.version, own.gain));
     }
     if (known_[static_cast<std::size_t>(agent)] == 0) find_reports();
     exchange_.report(agent, std::move(reports_[static_cast<std::size_t>(agent)]));
@@ -275,21 +275,40 @@ class Simulation {
   /// Finds the reports of all that are at work.
   void find_reports() {
     reports_.resize(orders_.size());
-    find_all(
-        unknown_, known_, [this](Index i) { return seat(i).working; },
-        [this](Index i) {
+    const auto is_awaited = [this](Index i) { return seat(i).working; };
+    find_all(unknown_, known_, is_awaited, [this](std::span<const Index> agents) {
+      if constexpr (BatchAgents<AgentsType>) {
+        batch_.clear();
+        for (const Index i : agents) {
+          batch_.push_back(
+              {.agent = i, .number = round(i), .version = order(i).version, .gain = &order(i).gain});
+        }
+        agents_.work_all(batch_, reports_);
+      } else {
+        each_of(agents, [this](Index i) {
           const WorkOrder<Backend>& own = order(i);
-          reports_[static_cast<std::size_t>(i)] = agents_.work(i, round(i), own.version, own.gain);
+          reports_[static_cast<std::size_t>(i)] = report_on(agents_, i, round(i), own.version, own.gain);
         });
+      }
+    });
   }
   /// Finds the costs of all that are asked.
   void find_costs() {
     costs_.resize(orders_.size());
-    find_all(
-        unjudged_, judged_, [this](Index i) { return seat(i).question != 0; },
-        [this](Index i) {
+    const auto is_awaited = [this](Index i) { return seat(i).question != 0; };
+    find_all(unjudged_, judged_, is_awaited, [this](std::span<const Index> agents) {
+      if constexpr (BatchAgents<AgentsType>) {
+        batch_.clear();
+        for (const Index i : agents) {
+          batch_.push_back({.agent = i, .number = seat(i).question, .version = 0, .gain = &candidate(i)});
+        }
+        agents_.cost_all(batch_, costs_);
+      } else {
+        each_of(agents, [this](Index i) {
           costs_[static_cast<std::size_t>(i)] = agents_.cost(i, seat(i).question, candidate(i));
         });
+      }
+    });
   }
   template <class IsAwaited, class Find>
   void find_all(std::vector<Index>& agents, std::vector<char>& found, const IsAwaited& is_awaited,
@@ -297,15 +316,15 @@ class Simulation {
     std::erase_if(agents, [&](Index i) { return !is_awaited(i) || found[static_cast<std::size_t>(i)] != 0; });
     std::sort(agents.begin(), agents.end());
     agents.erase(std::unique(agents.begin(), agents.end()), agents.end());
-    parallel_for(
-        static_cast<Index>(agents.size()),
-        [&](Index i) {
-          const Index agent = agents[static_cast<std::size_t>(i)];
-          find(agent);
-          found[static_cast<std::size_t>(agent)] = 1;
-        },
-        options_.threads);
+    find(std::span<const Index>(agents));
+    for (const Index agent : agents) found[static_cast<std::size_t>(agent)] = 1;
     agents.clear();
+  }
+  template <class Find>
+  void each_of(std::span<const Index> agents, const Find& find) {
+    parallel_for(
+        static_cast<Index>(agents.size()), [&](Index i) { find(agents[static_cast<std::size_t>(i)]); },
+        options_.threads);
   }
 
   AgentsType& agents_;
@@ -315,7 +334,8 @@ class Simulation {
   EventQueue<Next> queue_;
   std::vector<WorkOrder<Backend>> orders_;
   std::vector<Gain> candidates_;  // empty before the first
-  // What several threads have found ahead.
+  std::vector<BatchOrder<Backend>> batch_;
+  // What several threads or processes have found ahead.
   std::vector<char> known_;
   std::vector<char> judged_;
   std::vector<Report<Backend>> reports_;

@@ -32,7 +32,7 @@ struct Named {
   Value Struct::*member;
 };
 
-inline constexpr std::array<Named<federated::ServerStatistics, Index>, 14> statistics_counts{
+inline constexpr std::array<Named<federated::ServerStatistics, Index>, 15> statistics_counts{
     {{"reports", &federated::ServerStatistics::reports},
      {"used", &federated::ServerStatistics::used},
      {"refused", &federated::ServerStatistics::refused},
@@ -46,7 +46,8 @@ inline constexpr std::array<Named<federated::ServerStatistics, Index>, 14> stati
      {"rollbacks", &federated::ServerStatistics::rollbacks},
      {"refreshes", &federated::ServerStatistics::refreshes},
      {"retries", &federated::ServerStatistics::retries},
-     {"expelled", &federated::ServerStatistics::expelled}}};
+     {"expelled", &federated::ServerStatistics::expelled},
+     {"unawaited", &federated::ServerStatistics::unawaited}}};
 
 template <class Backend, class Record = federated::AgentRecord<Backend>>
 inline constexpr std::array<Named<Record, bool>, 5> agent_flags{{{"known", &Record::known},
