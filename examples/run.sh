@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds one example and runs it: examples/run.sh [NAME ARGUMENTS...]
 # The default is quickstart, also where the first argument is an option. Only the program itself writes to stdout,
-# and its exit status is the script's.
+# and its exit status is the script's. METALQR_LAUNCH is what starts the program, e.g. 'mpirun -np 4'.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
@@ -29,4 +29,5 @@ fi
 
 build_program examples "$name" examples \
   -DMETALQR_BUILD_EXAMPLES=ON -DMETALQR_BUILD_TESTS=OFF -DMETALQR_BUILD_BENCHMARKS=OFF
-exec "$program" "$@"
+# shellcheck disable=SC2086 # words on purpose
+exec ${METALQR_LAUNCH:-} "$program" "$@"
