@@ -5,6 +5,7 @@
 /// metalqr::json).
 
 #include <cstdint>
+#include <string>
 #include <variant>
 
 #include <metalqr/adaptive/state.hpp>
@@ -22,6 +23,14 @@ inline constexpr Index adaptive_state_format_version = 1;
 
 namespace detail {
 
+inline Json key_to_json(const StreamKey& key) {
+  return {{"seed", key.seed},
+          {"purpose", static_cast<std::uint64_t>(key.purpose)},
+          {"iteration", key.iteration},
+          {"task", key.task},
+          {"sample", key.sample}};
+}
+
 template <MatrixBackend Backend>
 Json controller_to_json(const adaptive::Controller<Backend>& controller) {
   if (const auto* K = std::get_if<0>(&controller)) return {{"gain", to_json<Backend>(*K, "controller.gain")}};
@@ -32,13 +41,18 @@ Json controller_to_json(const adaptive::Controller<Backend>& controller) {
 }
 
 template <MatrixBackend Backend>
-adaptive::Controller<Backend> read_controller(const JsonField& field, Index nx, Index nu) {
-  if (field.has("gain")) return read_like<Backend>(field.field("gain"), Backend::zero_gain(nu, nx));
+synthesis::FirController<Backend> read_fir_controller(const JsonField& field, Index nx, Index nu) {
   synthesis::FirController<Backend> controller(
       read_list<Backend>(field.field("state_response"), Backend::zero_state_matrix(nx)),
       read_list<Backend>(field.field("input_response"), Backend::zero_gain(nu, nx)));
   controller.resume(read_list<Backend>(field.field("past"), Backend::zero_state(nx)));
   return controller;
+}
+
+template <MatrixBackend Backend>
+adaptive::Controller<Backend> read_controller(const JsonField& field, Index nx, Index nu) {
+  if (field.has("gain")) return read_like<Backend>(field.field("gain"), Backend::zero_gain(nu, nx));
+  return read_fir_controller<Backend>(field, nx, nu);
 }
 
 }  // namespace detail
@@ -50,12 +64,7 @@ template <FactoringBackend Backend>
 Json to_json(const adaptive::State<Backend>& state) {
   return {{"format", adaptive_state_format},
           {"format_version", adaptive_state_format_version},
-          {"key",
-           {{"seed", state.key.seed},
-            {"purpose", static_cast<std::uint64_t>(state.key.purpose)},
-            {"iteration", state.key.iteration},
-            {"task", state.key.task},
-            {"sample", state.key.sample}}},
+          {"key", detail::key_to_json(state.key)},
           {"nx", state.data.nx()},
           {"nu", state.data.nu()},
           {"step", state.step},
@@ -77,12 +86,13 @@ Json to_json(const adaptive::State<Backend>& state) {
           {"overflowed", state.overflowed}};
 }
 
-/// The state in a document that `to_json` wrote.
+/// The state in a document that `to_json` wrote, or in one of its fields.
 /// @throws ParseError naming the source and the field; DimensionMismatch, NotFinite, InvalidOption for parts
 /// that do not fit together.
 template <FactoringBackend Backend>
-adaptive::State<Backend> read_adaptive_state(const JsonDocument& document) {
-  const JsonField root(document);
+adaptive::State<Backend> read_adaptive_state(const JsonDocument& document, const std::string& field = "") {
+  const JsonField whole(document);
+  const JsonField root = field.empty() ? whole : whole.field(field);
   detail::require_format(root, adaptive_state_format, adaptive_state_format_version);
   const JsonField key = root.field("key");
   const Index nx = detail::read_size<Backend>(root.field("nx"), true);

@@ -220,12 +220,12 @@ inline Index remove_abandoned(const std::string& path) {
   if (entries == nullptr) return 0;
   std::vector<std::string> found;
   while (const ::dirent* const entry = ::readdir(entries)) {
-    if (detail::is_temporary(entry->d_name, name)) found.emplace_back(entry->d_name);
+    if (detail::is_temporary(entry->d_name, name)) found.push_back((folder + "/").append(entry->d_name));
   }
   ::closedir(entries);
   Index removed = 0;
   for (const std::string& file : found) {
-    if (detail::removed_if_abandoned(folder + "/" + file)) ++removed;
+    if (detail::removed_if_abandoned(file)) ++removed;
   }
   return removed;
 }
