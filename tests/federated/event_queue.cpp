@@ -41,7 +41,11 @@ std::vector<Row> rows(const std::vector<Queue::Entry>& entries) {
 
 std::vector<Row> drain(Queue queue) {
   std::vector<Row> result;
-  while (!queue.empty()) result.push_back(row(queue.pop()));
+  while (!queue.empty()) {
+    const std::string next = queue.next();
+    result.push_back(row(queue.pop()));
+    CHECK(next == std::get<3>(result.back()));
+  }
   return result;
 }
 

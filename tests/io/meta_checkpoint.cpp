@@ -10,8 +10,10 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "folder.hpp"
@@ -233,6 +235,50 @@ TEST_CASE("a checkpoint of another run is refused by what differs, also where it
   meta::Options same = ordinary(4);
   same.threads = 2;
   CHECK(train(same, at(path)).checkpoints.resumed_from == path);
+}
+
+TEST_CASE("fleets of every kind resume, each from its own checkpoints alone") {
+  namespace zo = metalqr::zeroth_order;
+  using Oracle = zo::ExactCost<Backend>;
+  const Watch none = [](const Info&) { return false; };
+  const Backend::Gain K0 = test::first_gain<Backend>();
+  const std::vector<Oracle> oracles(tasks().begin(), tasks().end());
+  zo::EstimatorOptions estimator = ordinary().estimator;
+  const auto on_tasks = [&](const std::string& path, int iterations) {
+    return train(ordinary(iterations), at(path));
+  };
+  const auto on_oracles = [&](const std::string& path, int iterations) {
+    return io::train_or_resume<Backend>(oracles, K0, ordinary(iterations), at(path), none);
+  };
+  const auto on_fleet = [&](const std::string& path, int iterations) {
+    const zo::OracleFleet<Backend, Oracle> fleet(std::span<const Oracle>(oracles), estimator);
+    return io::train_or_resume(fleet, K0, ordinary(iterations), at(path), none);
+  };
+  const auto on_models = [&](const std::string& path, int iterations) {
+    return io::train_or_resume_with_models(tasks(), K0, ordinary(iterations), at(path), none);
+  };
+  const std::vector<std::function<Run(const std::string&, int)>> kinds{on_tasks, on_oracles, on_fleet,
+                                                                       on_models};
+  const test::Folder folder;
+  const auto whole = uninterrupted(ordinary());
+  for (std::size_t i = 0; i < kinds.size(); ++i) {
+    const std::string path = folder.file(std::to_string(i));
+    kinds[i](path, 5);
+    const Run rest = kinds[i](path, 12);
+    CHECK(rest.checkpoints.resumed_from == path);
+    CHECK(rest.result.history.size() == 7);
+    check_same(rest.result, i < 3 ? whole : kinds[i](folder.file("models"), 12).result);
+    for (std::size_t j = 0; j < kinds.size(); ++j) {
+      if (j == i) continue;
+      CHECK(test::message_of<InvalidOption>([&] {
+              kinds[j](path, 12);
+            }).find(path + ": the checkpoint is of another run: fleet.") == 0);
+    }
+  }
+  estimator.radius = 2e-4;
+  CHECK(test::message_of<InvalidOption>([&] {
+          on_fleet(folder.file("2"), 12);
+        }).find("fleet.estimator.radius: expected 0.0002, got 0.0001") != std::string::npos);
 }
 
 TEST_CASE("a run that is killed at random moments ends as if it had not been") {

@@ -19,6 +19,7 @@
 #include <metalqr/io/digest.hpp>
 #include <metalqr/io/fingerprint.hpp>
 #include <metalqr/io/json_field.hpp>
+#include <metalqr/io/server_checkpoint.hpp>
 #include <metalqr/io/simulation_state.hpp>
 
 namespace metalqr::inline METALQR_ABI::io {
@@ -64,14 +65,6 @@ inline Json profile_to_json(const federated::AgentProfile& profile) {
 inline Json options_to_json(const federated::VirtualTimeOptions& options) {
   const auto& [until, max_updates, max_events, seed, threads, record, timer_delays] = options;
   return {{"seed", seed}, {"timer_delays", timer_delays ? latency_to_json(*timer_delays) : Json()}};
-}
-inline Json options_to_json(const federated::ServerOptions& options) {
-  const auto& [step, guard, max_halvings, retry_after, max_agents] = options;
-  return {{"step", number_to_json(step)},
-          {"guard", static_cast<int>(guard)},
-          {"max_halvings", max_halvings},
-          {"retry_after", number_to_json(retry_after)},
-          {"max_agents", max_agents}};
 }
 
 /// A rule may be any type: what it says is compared, with every number of reports that matters to so many

@@ -72,8 +72,8 @@ inline federated::WaitingHappening read_waiting(const JsonField& field) {
     next.what.kind = static_cast<federated::Happening::Kind>(i);
     return next;
   }
-  field.field("kind").fail("expected \"report\", \"verdict\", \"timer\", \"joins\" or \"leaves\", got \"" +
-                           kind + "\"");
+  field.field("kind").fail(R"(expected "report", "verdict", "timer", "joins" or "leaves", got ")" + kind +
+                           "\"");
 }
 
 /// The gains of those agents that `has` one, with what `add` says besides.
