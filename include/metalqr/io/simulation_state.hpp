@@ -77,8 +77,8 @@ inline federated::WaitingHappening read_waiting(const JsonField& field) {
 }
 
 /// The gains of those agents that `has` one, with what `add` says besides.
-template <MatrixBackend Backend, class Has, class GainOf_, class Add>
-Json gains_to_json(std::size_t agents, const Has& has, const GainOf_& gain, const Add& add) {
+template <MatrixBackend Backend, class Has, class GainOfAgent, class Add>
+Json gains_to_json(std::size_t agents, const Has& has, const GainOfAgent& gain, const Add& add) {
   Json list = Json::array();
   for (std::size_t i = 0; i < agents; ++i) {
     if (!has(i)) continue;
