@@ -77,10 +77,12 @@
 #include <metalqr/federated/server_optimizer.hpp>
 #include <metalqr/federated/server_options.hpp>
 #include <metalqr/federated/server_state.hpp>
+#include <metalqr/federated/simulation.hpp>
 #include <metalqr/federated/simulation_state.hpp>
 #include <metalqr/federated/simulation_state_check.hpp>
 #include <metalqr/federated/variance_reduced_agents.hpp>
 #include <metalqr/federated/virtual_time.hpp>
+#include <metalqr/federated/virtual_time_options.hpp>
 #include <metalqr/identification/bootstrap.hpp>
 #include <metalqr/identification/bootstrap_trials.hpp>
 #include <metalqr/identification/confidence.hpp>
