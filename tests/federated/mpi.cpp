@@ -407,14 +407,22 @@ TEST_CASE("what a rank sends that is no message, or not for it to say, is counte
     return;
   }
   Synchronous server(Gain::Zero(), {}, {.step = 0.3, .guard = fed::Guard::none});
+  const fed::Shard lost = fed::shard_of(8, rogue, ranks.size());
+  // Until the rogue's agents, which greet after all that noise, have come and been left out.
   const auto run =
-      fed::serve(ranks, server, 8, at_once, {.until = 20'000, .max_updates = 100, .timeout = 1000});
+      fed::serve(ranks, server, 8, at_once, {.until = 20'000, .record = {.history = false}, .timeout = 1000},
+                 [&](const auto& info) {
+                   const auto& agents = info.state.agents;
+                   if (agents.size() < 8 || info.state.version < 100) return false;
+                   const auto first = agents.begin() + lost.first;
+                   return std::all_of(first, first + lost.count,
+                                      [](const auto& agent) { return agent.known && !agent.present; });
+                 });
   CHECK(run.traffic.refused == count + 1);
   CHECK(run.traffic.unawaited >= 1);
   CHECK(server.state().statistics.refused == 1);
   CHECK(server.state().statistics.reports == server.state().statistics.used + 1);
   // The rogue's agents never do any work: the others go on without them.
-  const fed::Shard lost = fed::shard_of(8, rogue, ranks.size());
   for (Index i = 0; i < lost.count; ++i) {
     CHECK_FALSE(server.state().agents[static_cast<std::size_t>(lost.first + i)].present);
   }
@@ -423,7 +431,7 @@ TEST_CASE("what a rank sends that is no message, or not for it to say, is counte
     CHECK(run.gain == Gain::Zero());
     return;
   }
-  CHECK(run.updates == 100);
+  CHECK(run.updates >= 100);
   Bowls others = bowls;
   others.centres.erase(others.centres.begin() + lost.first, others.centres.begin() + lost.first + lost.count);
   CHECK(excess(others, run.gain) < 1e-12);
@@ -443,7 +451,6 @@ TEST_CASE("a report takes two messages, of the size of a gain each") {
   const auto run = fed::serve(ranks, server, 6, at_once, {.max_updates = 50});
   const auto workers = static_cast<std::uint64_t>(ranks.size() - 1);
   const mpi::Traffic& traffic = run.traffic.messages;
-  // Who greets late misses the first rounds.
   const auto reports = static_cast<std::uint64_t>(server.state().statistics.reports);
   std::uint64_t orders = 0;
   for (const auto& agent : server.state().agents) orders += static_cast<std::uint64_t>(agent.sends);

@@ -141,6 +141,7 @@ class MpiRun : public RealTimeRun<MpiRun<Backend, ServerType, Observer>, RemoteA
     }
     for (Index agent = 0; agent < agents_.size(); ++agent) this->put_off(agent);
     try {
+      this->await_greetings();
       this->open();
       this->conduct();
     } catch (...) {
@@ -257,6 +258,9 @@ class MpiRun : public RealTimeRun<MpiRun<Backend, ServerType, Observer>, RemoteA
 /// the machine; recorded arrivals replayed in virtual time give the result again, bitwise (see `replay_of`).
 /// For rules that wait for everybody there is `serve_rounds` too, with collective calls.
 ///
+/// It begins when all ranks have said which agents they own, or after the timeout without those that have
+/// not: they come when they say so.
+///
 /// Nothing that comes from other ranks is trusted: a message that is malformed, or that speaks for another
 /// rank's agents, is counted and has no effect. A rank that does not answer has its agents left out after the
 /// timeout, and taken in again when it does; the run ends without waiting for it. A process that dies is
@@ -264,7 +268,7 @@ class MpiRun : public RealTimeRun<MpiRun<Backend, ServerType, Observer>, RemoteA
 /// observer wrote of `RunInfo::state` (see io/server_state.hpp): a server made of that state is served again.
 /// @param ranks the same as the workers', at least two.
 /// @param server is left as the run leaves it, and may go on in another.
-/// @param agents how many the other ranks own together; those of ranks that say nothing never come.
+/// @param agents how many the other ranks own together; each one of them.
 /// @param profiles one for each agent, or one for all: latencies count from the arrival of the message to the
 /// agent to the departure of the one from it, so that its work takes at least so long.
 /// @param observer sees every commit, and may return true to stop.

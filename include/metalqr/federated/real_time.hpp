@@ -88,6 +88,11 @@ class RealTimeRun {
   RealTimeRun& operator=(const RealTimeRun&) = delete;
   ~RealTimeRun() = default;
 
+  /// Waits for those who were put off, as long as the timeout.
+  void await_greetings() {
+    const double time = std::min(options_.timeout, options_.until);
+    while (unknown_ > 0 && clock_.now() < time) run().await(time);
+  }
   /// Everybody's first coming begins.
   void open() { exchange_.open(); }
 
