@@ -37,12 +37,12 @@ constexpr int tag = 20'240;
 const Profiles at_once{
     {.work = fed::ConstantLatency{.ticks = 0}, .answer = fed::ConstantLatency{.ticks = 0}}};
 
-fed::Shard own_shard(const mpi::Communicator& ranks, Index agents) {
-  return fed::shard_of(agents, ranks.rank(), ranks.size());
+fed::AgentRange own_shard(const mpi::Communicator& ranks, Index agents) {
+  return fed::agents_of(agents, ranks.size(), ranks.rank());
 }
 
 /// The bowls of a rank.
-Bowls part(const Bowls& all, const fed::Shard& shard) {
+Bowls part(const Bowls& all, const fed::AgentRange& shard) {
   const auto first = all.centres.begin() + shard.first;
   return {.centres = {first, first + shard.count}, .ceiling = all.ceiling};
 }
@@ -83,9 +83,9 @@ using Buffered = fed::Server<Backend, fed::Buffered>;
 TEST_CASE("agents are shared out evenly, none of them twice") {
   for (const int ranks : {2, 3, 5, 9}) {
     Index next = 0;
-    CHECK(fed::shard_of(7, 0, ranks).count == 0);
+    CHECK(fed::agents_of(7, ranks, 0).count == 0);
     for (int rank = 1; rank < ranks; ++rank) {
-      const fed::Shard shard = fed::shard_of(7, rank, ranks);
+      const fed::AgentRange shard = fed::agents_of(7, ranks, rank);
       CHECK(shard.first == next);
       CHECK(shard.count >= 7 / (ranks - 1));
       CHECK(shard.count <= 7 / (ranks - 1) + 1);
@@ -93,8 +93,8 @@ TEST_CASE("agents are shared out evenly, none of them twice") {
     }
     CHECK(next == 7);
   }
-  CHECK_THROWS_AS(fed::shard_of(7, 0, 1), metalqr::InvalidOption);
-  CHECK_THROWS_AS(fed::shard_of(7, 3, 3), metalqr::InvalidOption);
+  CHECK_THROWS_AS(fed::agents_of(7, 1, 0), metalqr::InvalidOption);
+  CHECK_THROWS_AS(fed::agents_of(7, 3, 3), metalqr::InvalidOption);
 }
 
 TEST_CASE("a run between processes needs others, and rank 0 to serve") {
@@ -122,7 +122,7 @@ TEST_CASE("the arrivals of a run between processes, replayed in virtual time, gi
       CAPTURE(static_cast<int>(guard), reliable);
       Bowls bowls = test::bowls(9, 2);
       for (Gain& centre : bowls.centres) centre *= 10 / centre.norm();
-      const fed::Shard shard = own_shard(ranks, bowls.size());
+      const fed::AgentRange shard = own_shard(ranks, bowls.size());
       if (ranks.rank() != 0) {
         fed::CompressedAgents agents(part(bowls, shard), fed::TopK{.count = 3}, 0, shard.first);
         const fed::MpiWork work = fed::work_for(ranks, agents, shard.first, Gain::Zero());
@@ -160,7 +160,7 @@ TEST_CASE("runs by collective calls are those in virtual time, bitwise, wherever
   for (const Gain& centre : test::bowls(7, 3).centres) oracles.push_back({centre});
   using Agents = fed::OracleAgents<Backend, NoisyDistance>;
   fed::AgentOptions options{.estimator = {.samples = 8, .radius = 0.1}, .slack = 0.5, .seed = 8};
-  const fed::Shard shard = own_shard(ranks, 7);
+  const fed::AgentRange shard = own_shard(ranks, 7);
   const auto check = [&](const auto& make_server, const Profiles& profiles,
                          const fed::VirtualTimeOptions& time) {
     if (ranks.rank() != 0) {
@@ -191,7 +191,7 @@ TEST_CASE("a job that was ended goes on from the state that its observer saw") {
   mpi::Communicator ranks;
   if (ranks.size() == 1) return;
   const Bowls bowls = test::bowls(6, 4);
-  const fed::Shard shard = own_shard(ranks, 6);
+  const fed::AgentRange shard = own_shard(ranks, 6);
   Bowls own = part(bowls, shard);
   const fed::ServerOptions options{.step = 0.3, .guard = fed::Guard::none};
   if (ranks.rank() != 0) {
@@ -235,7 +235,7 @@ TEST_CASE("an agent whose code throws at another rank ends the run, or is left o
   mpi::Communicator ranks;
   if (ranks.size() == 1) return;
   const Bowls bowls = test::bowls(8, 5);
-  const fed::Shard shard = own_shard(ranks, 8);
+  const fed::AgentRange shard = own_shard(ranks, 8);
   for (const fed::OnFailure on_failure : {fed::OnFailure::end, fed::OnFailure::leave}) {
     if (ranks.rank() != 0) {
       Eventful own(part(bowls, shard), [&](Index agent, Index round) {
@@ -281,7 +281,7 @@ TEST_CASE("a rank that hangs is left out, and comes back when it answers") {
   mpi::Communicator ranks;
   if (ranks.size() == 1) return;
   const Bowls bowls = test::bowls(9, 6);
-  const fed::Shard shard = own_shard(ranks, 9);
+  const fed::AgentRange shard = own_shard(ranks, 9);
   constexpr int hanging = 1;
   if (ranks.rank() != 0) {
     Eventful own(part(bowls, shard), [&](Index agent, Index round) {
@@ -292,7 +292,7 @@ TEST_CASE("a rank that hangs is left out, and comes back when it answers") {
     fed::work_for(ranks, own, shard.first, Gain::Zero());
     return;
   }
-  const fed::Shard lost = fed::shard_of(9, hanging, ranks.size());
+  const fed::AgentRange lost = fed::agents_of(9, ranks.size(), hanging);
   Synchronous server(Gain::Zero(), {}, {.step = 0.05, .guard = fed::Guard::none});
   Index back = 0;  // whether somebody of those came back, and has reported since
   const auto run =
@@ -327,7 +327,7 @@ TEST_CASE("what a rank sends that is no message, or not for it to say, is counte
   using fed::detail::Mail;
   using fed::detail::to_mail;
   const Bowls bowls = test::bowls(8, 7);
-  const fed::Shard shard = own_shard(ranks, 8);
+  const fed::AgentRange shard = own_shard(ranks, 8);
   constexpr std::uint64_t count = 2000;
   const int rogue = ranks.size() - 1;
   if (ranks.rank() != 0 && ranks.rank() != rogue) {
@@ -407,7 +407,7 @@ TEST_CASE("what a rank sends that is no message, or not for it to say, is counte
     return;
   }
   Synchronous server(Gain::Zero(), {}, {.step = 0.3, .guard = fed::Guard::none});
-  const fed::Shard lost = fed::shard_of(8, rogue, ranks.size());
+  const fed::AgentRange lost = fed::agents_of(8, ranks.size(), rogue);
   // Until the rogue's agents, which greet after all that noise, have come and been left out.
   const auto run =
       fed::serve(ranks, server, 8, at_once, {.until = 20'000, .record = {.history = false}, .timeout = 1000},
@@ -441,7 +441,7 @@ TEST_CASE("a report takes two messages, of the size of a gain each") {
   mpi::Communicator ranks;
   if (ranks.size() == 1) return;
   const Bowls bowls = test::bowls(6, 8);
-  const fed::Shard shard = own_shard(ranks, 6);
+  const fed::AgentRange shard = own_shard(ranks, 6);
   if (ranks.rank() != 0) {
     Bowls own = part(bowls, shard);
     fed::work_for(ranks, own, shard.first, Gain::Zero());

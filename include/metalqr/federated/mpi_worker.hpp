@@ -25,14 +25,14 @@
 namespace metalqr::inline METALQR_ABI::federated {
 
 /// The agents of a rank: those from a number on.
-struct Shard {
+struct AgentRange {
   Index first = 0;  ///< number of the first one
   Index count = 0;  ///< how many
 };
 
 /// The agents of a rank where ranks 1, 2, ... own as many each, or one more: none of rank 0, which serves.
-/// @throws InvalidOption for a rank or a number of ranks out of range.
-inline Shard shard_of(Index agents, int rank, int ranks) {
+/// @throws InvalidOption unless there are two ranks at least and 0 <= rank < ranks.
+inline AgentRange agents_of(Index agents, int ranks, int rank) {
   if (ranks < 2 || rank < 0 || rank >= ranks) {
     throw InvalidOption("rank: expected one of at least two, got " + std::to_string(rank) + " of " +
                         std::to_string(ranks));
