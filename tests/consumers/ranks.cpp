@@ -10,11 +10,10 @@ int main() {
   const mpi::Session session;
   mpi::Communicator ranks;
   const Shard own = shard_of(1000, ranks.size(), ranks.rank());  // this process makes its own tasks alone
-  const auto tasks = systems::perturbed_family(systems::modified_boeing<Backend>(),
-                                               {.count = static_cast<Index>(own.count),
-                                                .relative_size = 0.4,
-                                                .first = static_cast<Index>(own.first)},
-                                               /*seed*/ 7);
+  const auto tasks = systems::perturbed_family(
+      systems::modified_boeing<Backend>(),
+      {.count = static_cast<Index>(own.count), .relative_size = 0.4, .first = static_cast<Index>(own.first)},
+      /*seed*/ 7);
   const auto K0 = systems::modified_boeing_initial_gain<Backend>();
 
   const auto run = io::train_or_resume_with_models(ranks, tasks, K0, {}, {.path = "fleet.state"});
