@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <list>
 #include <optional>
 #include <string>
@@ -43,17 +45,23 @@ class MpiCarrier {
  public:
   using Clock = std::chrono::steady_clock;
 
-  explicit MpiCarrier(mpi::Communicator& ranks) : ranks_(ranks), before_(ranks.traffic()) {
-    collect(abandoned());
+  explicit MpiCarrier(mpi::Communicator& ranks)
+      : ranks_(ranks), before_(ranks.traffic()), pending_(static_cast<std::size_t>(ranks.size())) {
+    for (auto message = abandoned().begin(); message != abandoned().end();) {
+      message = is_done(*message) ? abandoned().erase(message) : std::next(message);
+    }
   }
   MpiCarrier(const MpiCarrier&) = delete;
   MpiCarrier& operator=(const MpiCarrier&) = delete;
   /// What nobody has received yet stays as long as the process: MPI may still read it.
-  ~MpiCarrier() { abandoned().splice(abandoned().end(), pending_); }
+  ~MpiCarrier() {
+    for (std::list<Pending>& messages : pending_) abandoned().splice(abandoned().end(), messages);
+  }
 
   void send(int rank, Bytes content) {
-    collect(pending_);
-    Pending& next = pending_.emplace_back(Pending{.content = std::move(content)});
+    std::list<Pending>& messages = pending_[static_cast<std::size_t>(rank)];
+    collect(messages);
+    Pending& next = messages.emplace_back(Pending{.content = std::move(content)});
     mpi::detail::check(MPI_Isend(next.content.data(), static_cast<int>(next.content.size()), MPI_BYTE, rank,
                                  tag, ranks_.handle(), &next.request),
                        "MPI_Isend");
@@ -70,7 +78,8 @@ class MpiCarrier {
       if (std::optional<mpi::Message> message = ranks_.try_receive(source, tag)) return message;
       const Clock::time_point now = Clock::now();
       if (now >= time) return std::nullopt;
-      collect(pending_);
+      if (++looked_at_ >= pending_.size()) looked_at_ = 0;
+      collect(pending_[looked_at_]);
       if (i < 20) {
         std::this_thread::yield();
       } else {
@@ -83,8 +92,10 @@ class MpiCarrier {
 
   /// Waits until all that was sent is on its way, until a time at most.
   void flush_until(Clock::time_point time) {
-    while (collect(pending_), !pending_.empty() && Clock::now() < time) {
-      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    for (std::list<Pending>& messages : pending_) {
+      while (collect(messages), !messages.empty() && Clock::now() < time) {
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+      }
     }
   }
 
@@ -107,18 +118,22 @@ class MpiCarrier {
     static std::list<Pending> list;
     return list;
   }
-  static void collect(std::list<Pending>& pending) {
-    pending.remove_if([](Pending& one) {
-      int done = 0;
-      mpi::detail::check(MPI_Test(&one.request, &done, MPI_STATUS_IGNORE), "MPI_Test");
-      return done != 0;
-    });
+  static bool is_done(Pending& one) {
+    int done = 0;
+    mpi::detail::check(MPI_Test(&one.request, &done, MPI_STATUS_IGNORE), "MPI_Test");
+    return done != 0;
+  }
+  /// Drops what is done. Messages to one rank leave in their order, so that only the first is asked for: to
+  /// ask for all of many thousands each time would take longer than to send them.
+  static void collect(std::list<Pending>& messages) {
+    while (!messages.empty() && is_done(messages.front())) messages.pop_front();
   }
 
   mpi::Communicator& ranks_;
   mpi::Traffic before_;
   mpi::Traffic sent_;
-  std::list<Pending> pending_;
+  std::vector<std::list<Pending>> pending_;  // by the rank that they are sent to
+  std::size_t looked_at_ = 0;                // the rank whose messages were collected last
 };
 
 }  // namespace detail
