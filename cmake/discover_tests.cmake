@@ -39,6 +39,7 @@ foreach(spec "~[.]~[long]" "[long]")
     string(APPEND script
            "add_test([==[${FOLDER}: ${name}]==] [==[${EXECUTABLE}]==] [==[${pattern}]==])\n"
            "set_tests_properties([==[${FOLDER}: ${name}]==] PROPERTIES LABELS [==[${labels}]==] TIMEOUT 1800\n"
+           "                     SKIP_REGULAR_EXPRESSION [==[skipped: ]==]\n"
            "                     FAIL_REGULAR_EXPRESSION [==[No tests ran|No test cases matched]==])\n")
   endforeach()
 endforeach()

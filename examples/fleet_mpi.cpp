@@ -155,11 +155,9 @@ examples::Json fleet_mpi(examples::Program& program, mpi::Communicator& ranks, c
   const auto nominal = systems::modified_boeing<Backend>();
   const Backend::Gain K0 = systems::modified_boeing_initial_gain<Backend>();
   const metalqr::Shard shard =
-      metalqr::shard_of(static_cast<std::size_t>(settings.tasks), static_cast<std::size_t>(ranks.size()),
-                        static_cast<std::size_t>(ranks.rank()));
+      metalqr::shard_of(static_cast<std::size_t>(settings.tasks), ranks.size(), ranks.rank());
   systems::Family<Backend> own;
   ranks.together([&] {
-    if (shard.count == 0) return;
     own = systems::perturbed_family(nominal,
                                     {.count = static_cast<metalqr::Index>(shard.count),
                                      .level = settings.level,
@@ -203,6 +201,7 @@ examples::Json fleet_mpi(examples::Program& program, mpi::Communicator& ranks, c
   ranks.together([&] {
     if (speaks) report(program, settings, ranks.size(), result, history, checkpoints, drawing, seconds);
   });
+  if (!speaks) return examples::Json::object();
   const auto done = static_cast<double>(history.size());
   return {{"tasks", settings.tasks},
           {"ranks", ranks.size()},

@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <stdexcept>
 #include <string>
@@ -56,7 +58,12 @@ class Job {
   Job& operator=(const Job&) = delete;
   Job(Job&&) = delete;
   Job& operator=(Job&&) = delete;
-  ~Job() { kill(); }
+  ~Job() {
+    try {
+      kill();
+    } catch (const std::exception&) {  // they go on without being waited for
+    }
+  }
 
   /// Whether it ended by itself within so many milliseconds.
   bool ends_within(long milliseconds) {
@@ -68,13 +75,13 @@ class Job {
     }
     return pid_ == 0;
   }
-  /// SIGKILL to everything that it started, at once.
+  /// SIGKILL to everything that it started.
   void kill() {
-    const auto all = marked_processes(mark_);
-    for (const pid_t pid : all) static_cast<void>(::kill(pid, SIGKILL));
-    wait();
+    if (pid_ > 0) static_cast<void>(::kill(pid_, SIGKILL));
+    wait(true);
   }
-  /// SIGKILL to one of the processes with this name, counted around; the launcher ends the others.
+  /// SIGKILL to one of the processes with this name, counted around; the launcher ends the others. To all if
+  /// there is none yet.
   void kill_one(const std::string& name, std::size_t number) {
     std::vector<pid_t> named;
     for (const pid_t pid : marked_processes(mark_)) {
@@ -85,7 +92,7 @@ class Job {
     }
     if (named.empty()) return kill();
     static_cast<void>(::kill(named[number % named.size()], SIGKILL));
-    wait();
+    wait(false);
   }
   /// What it left behind, once it has ended.
   Outcome outcome() const {
@@ -93,12 +100,19 @@ class Job {
   }
 
  private:
-  /// Until none of its processes is left, so that none writes any more.
-  void wait() {
-    if (pid_ > 0 && ::waitpid(pid_, &status_, 0) == pid_) pid_ = 0;
-    for (int i = 0; i < 10000 && !marked_processes(mark_).empty(); ++i) {
+  /// Until none of its processes is left, so that none writes any more; those that it started meanwhile are
+  /// killed too if asked.
+  void wait(bool kills) {
+    for (int i = 0; i < 60000; ++i) {
+      if (pid_ > 0 && ::waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = 0;
+      const std::vector<pid_t> left = marked_processes(mark_);
+      if (pid_ == 0 && left.empty()) return;
+      for (const pid_t pid : left) {
+        if (kills) static_cast<void>(::kill(pid, SIGKILL));
+      }
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
+    throw std::runtime_error("its processes do not end");
   }
 
   const Folder& folder_;

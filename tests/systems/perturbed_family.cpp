@@ -102,6 +102,7 @@ TEST_CASE("a part of a family that needs no redraws for its bound is drawn on it
     destabilised += part.destabilised;
   }
   CHECK(destabilised == family.destabilised);
+  CHECK(systems::perturbed_family(boeing, {.count = 0, .relative_size = 0.4, .first = 3}, 1).tasks.empty());
   CHECK(test::message_of<metalqr::InvalidOption>([] {
           systems::perturbed_family(boeing, {.relative_size = 0.5, .first = 3}, 1);
         }) == "relative_size: expected a number below 1/2 where first is not 0, got 0.5");

@@ -32,7 +32,7 @@ struct PerturbedFamily {
   std::optional<typename Backend::Gain>
       must_be_stabilised_by{};  ///< redraw plants that this gain (n_u x n_x) loses
   /// Draw the tasks first ... first + count - 1 of the family alone: not 0 only where `relative_size` is
-  /// below 1/2, as tasks then do not depend on those before.
+  /// below 1/2, as tasks then do not depend on those before. Then `count` may be 0, for an empty family.
   Index first = 0;
 };
 
@@ -126,7 +126,8 @@ template <MatrixBackend Backend>
 Family<Backend> perturbed_family(const Task<Backend>& nominal,
                                  const std::type_identity_t<PerturbedFamily<Backend>>& options,
                                  std::uint64_t seed) {
-  detail::require_generator(options.count, options.level, options.max_redraws);
+  const bool is_empty = options.count == 0 && options.first > 0;
+  detail::require_generator(is_empty ? 1 : options.count, options.level, options.max_redraws);
   metalqr::detail::require_option(options.relative_size > 0 && options.relative_size < 1, "relative_size",
                                   options.relative_size, "a number in (0, 1)");
   metalqr::detail::require_option(options.first >= 0, "first", static_cast<double>(options.first),
