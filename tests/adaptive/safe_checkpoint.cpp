@@ -94,6 +94,8 @@ TEST_CASE("a safe exploration that breaks down in any epoch goes on bitwise as i
   // It has ended.
   CHECK(explore(0).result.epochs.empty());
   CHECK(io::to_json(explore(0).result) == io::to_json(whole));
+  CHECK(test::message_of<InvalidOption>([&] { explore(0, 2); }) ==
+        path + ": the checkpoint is beyond the end of this run: epochs: expected a number >= 3, got 2");
   // Another one is refused, and so is what is damaged.
   CHECK(test::message_of<InvalidOption>([&] {
           io::explore_safely_or_resume(some_problem(), plant_that_lasts(9), solver, of(3), at(path),

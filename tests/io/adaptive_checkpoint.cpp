@@ -118,6 +118,8 @@ TEST_CASE("a checkpoint of another adaptive run is refused by what differs") {
         begin + "key.seed: expected 4, got 3");
   CHECK(test::message_of<InvalidOption>([&] { run(at(path), 5, {.schedule = {.first = 20}}); }) ==
         begin + "options.schedule.first: expected 20, got 10");
+  CHECK(test::message_of<InvalidOption>([&] { run(at(path), 4); }) ==
+        path + ": the checkpoint is beyond the end of this run: steps: expected a number >= 5, got 4");
   folder.write("run", "junk");
   CHECK_THROWS_AS(run(at(path), 5), metalqr::ParseError);
 }

@@ -1,9 +1,12 @@
 #include <metalqr/io/checkpoint.hpp>
 
+#include <sys/stat.h>
+
 #include <cstddef>
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "catch.hpp"
 #include "folder.hpp"
@@ -154,10 +157,24 @@ TEST_CASE("where no file is good, both are named") {
   CHECK(has(reason<ParseError>(path), path + ".previous: expected a checkpoint"));
   std::filesystem::remove(path);
   CHECK(has(reason<ParseError>(path), "there is no such file"));
-  std::filesystem::remove(path + ".previous");
-  std::filesystem::create_directory(path);
-  CHECK_THROWS_AS(io::read_last_good(path), ParseError);
-  CHECK_THROWS_AS(write(path, 1), FileError);
+}
+
+TEST_CASE("what is no regular file is neither read nor written") {
+  const test::Folder folder;
+  std::filesystem::create_directory(folder.path() / "folder");
+  REQUIRE(::mkfifo(folder.file("pipe").c_str(), 0600) == 0);
+  std::filesystem::create_symlink("/dev/zero", folder.path() / "zeros");
+  std::filesystem::create_symlink("pipe", folder.path() / "link");
+  const std::string expected = ": expected a regular file or none, got ";
+  for (const auto& [name, kind] : {std::pair("folder", "a directory"), std::pair("pipe", "a pipe"),
+                                   std::pair("link", "a pipe"), std::pair("zeros", "a character device")}) {
+    const std::string path = folder.file(name);
+    CHECK(reason<FileError>(path) == path + expected + kind);
+    CHECK(has(test::message_of<FileError>([&] { write(path, 1); }), expected + kind));
+  }
+  // Nor is the one before, for which the newest does not make up.
+  REQUIRE(::mkfifo(folder.file("run.previous").c_str(), 0600) == 0);
+  CHECK(reason<FileError>(folder.file("run")) == folder.file("run.previous") + expected + "a pipe");
 }
 
 TEST_CASE("a whole file of a later version is not passed over for an older one") {

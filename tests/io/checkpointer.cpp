@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <string>
 
@@ -99,8 +100,28 @@ TEST_CASE("a state that is not finite is passed over, other errors are not") {
   CHECK(!checkpoints.end(lost));
   CHECK(newest(path) == 1);
   CHECK_THROWS_AS(checkpoints.iteration([]() -> io::Json { throw InvalidOption("x"); }), InvalidOption);
-  io::Checkpointer nowhere({.path = folder.file("none/run"), .every = 1}, "test", io::Json::object());
-  CHECK_THROWS_AS(nowhere.iteration(numbered(1)), metalqr::FileError);
+}
+
+TEST_CASE("that there will be no checkpoints is found before the first is due") {
+  const test::Folder folder;
+  const auto why = [](const std::string& path) {
+    return test::message_of<metalqr::FileError>(
+        [&] { const io::Checkpointer never({.path = path}, "test", io::Json::object()); });
+  };
+  CHECK(why(folder.file("none/run")) ==
+        folder.file("none/run") +
+            ": expected a writable file, got 'No such file or directory' (creating a "
+            "temporary file beside it)");
+  CHECK(why("/proc/run").starts_with("/proc/run: expected a writable file"));
+  std::filesystem::create_directory(folder.path() / "folder");
+  CHECK(why(folder.file("folder")) ==
+        folder.file("folder") + ": expected a regular file or none, got a directory");
+  CHECK(folder.count() == 1);
+  // A file that is there stays as it is.
+  folder.write("run", "x");
+  const io::Checkpointer checkpoints({.path = folder.file("run")}, "test", io::Json::object());
+  CHECK(folder.read("run") == "x");
+  CHECK(folder.count() == 2);
 }
 
 TEST_CASE("what killed writers left behind is removed at the start") {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -61,4 +62,12 @@ TEST_CASE("a fingerprint of a matrix tells shapes and kinds of numbers apart") {
         io::Json({{"rows", 1}, {"columns", 2}, {"bits", 53}, {"digest", io::hex(io::digest<Backend>(row))}}));
   CHECK(io::fingerprint<Backend>(row) != io::fingerprint<Backend>(column));
   CHECK(io::fingerprint<Backend>(row) != io::fingerprint<metalqr::EigenBackend<float>>(narrow));
+}
+
+TEST_CASE("only numbers that a double holds can be kept") {
+  using metalqr::EigenBackend;
+  CHECK(io::detail::is_kept_by_json<EigenBackend<float>>);
+  CHECK(io::detail::is_kept_by_json<EigenBackend<double>>);
+  CHECK(io::detail::is_kept_by_json<EigenBackend<long double>> ==
+        (std::numeric_limits<long double>::digits <= std::numeric_limits<double>::digits));
 }

@@ -81,7 +81,8 @@ Watch fails_after(int iteration) {
   };
 }
 
-/// Runs that are killed at times up to twice what a run takes: each goes on from what the last has left.
+/// Runs that are killed at times up to what a run takes that begins anew: each goes on from what the last has
+/// left.
 void check_survives(int kills, const meta::Options& options) {
   using Clock = std::chrono::steady_clock;
   const test::Folder folder;
@@ -235,6 +236,20 @@ TEST_CASE("a checkpoint of another run is refused by what differs, also where it
   meta::Options same = ordinary(4);
   same.threads = 2;
   CHECK(train(same, at(path)).checkpoints.resumed_from == path);
+}
+
+TEST_CASE("a run that is to end before its checkpoint is refused") {
+  const test::Folder folder;
+  const std::string path = folder.file("run");
+  const Run first = train(ordinary(7), at(path));
+  const std::string before = folder.read("run");
+  const std::string begin = path + ": the checkpoint is beyond the end of this run: iterations: expected ";
+  for (const int iterations : {0, 3, 6}) {
+    CHECK(test::message_of<InvalidOption>([&] { train(ordinary(iterations), at(path)); }) ==
+          begin + "a number >= 7, got " + std::to_string(iterations));
+  }
+  CHECK(folder.read("run") == before);
+  check_same(train(ordinary(7), at(path)).result, first.result);
 }
 
 TEST_CASE("fleets of every kind resume, each from its own checkpoints alone") {

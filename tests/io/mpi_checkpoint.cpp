@@ -204,6 +204,31 @@ TEST_CASE("what fails at the files fails on all ranks") {
   others.seed = 6;
   check_failure(metalqr::InvalidOption(""), "options.seed: expected 6, got 5",
                 [&] { on(ranks, others, path); });
+  // What the ranks find out from the state, all of them do.
+  CHECK(test::message_of<metalqr::InvalidOption>([&] { on(ranks, options(1), path); }) ==
+        path + ": the checkpoint is beyond the end of this run: iterations: expected a number >= 2, got 1");
+  CHECK(ranks.all(true));
   check_failure(metalqr::InvalidOption(""), "path: expected the name of a file",
                 [&] { on(ranks, options(3), ""); });
+}
+
+TEST_CASE("lists that do not fit together fail on all ranks, after they were handed over") {
+  mpi::Communicator ranks;
+  const SharedFolder folder(ranks);
+  io::CheckpointOptions every = at(folder.file("run"));
+  every.every = 1;
+  io::detail::RankCheckpoints<Backend> checkpoints(ranks, every, io::Json::object());
+  meta::State<Backend> state;
+  state.descent.K = test::first_gain<Backend>();
+  state.curvature_directions.push_back(Backend::Gain::Zero(1, 1));
+  const auto write = [&] { checkpoints.iteration(state); };
+  if (ranks.rank() == 0) {
+    CHECK(test::message_of<metalqr::ParseError>(write).find("message: expected") == 0);
+  } else {
+    CHECK(test::message_of<mpi::RemoteError>(write).find("rank 0: message: expected") == 0);
+  }
+  // They are together, and what fits is written.
+  state.curvature_directions.clear();
+  checkpoints.iteration(state);
+  CHECK(checkpoints.report().written == 1);
 }

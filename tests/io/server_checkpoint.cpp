@@ -43,10 +43,11 @@ Gain best(const Bowls& agents) {
   return sum / static_cast<double>(agents.centres.size());
 }
 /// Runs on for so many updates, as a program would that is started again.
+template <class Rule = fed::Buffered>
 fed::RunResult<Backend> run(Bowls& agents, const std::string& path, Index updates,
-                            io::CheckpointReport* report = nullptr) {
+                            io::CheckpointReport* report = nullptr, const Rule& own = rule) {
   Checkpoints checkpoints = at(path);
-  auto server = checkpoints.server(rule);
+  auto server = checkpoints.server(own);
   auto result = fed::run_threads(server, agents, quick, {.max_updates = updates, .tick = 1e-4, .seed = 2},
                                  checkpoints.observer());
   checkpoints.end(server);
@@ -86,7 +87,7 @@ TEST_CASE("a server that is killed at random moments and its agents converge all
     const ::pid_t child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {
-      run(agents, path, 1000000);
+      run(agents, path, 1000000, nullptr, fed::Synchronous{});
       ::_exit(0);
     }
     const ::timespec moment{.tv_sec = 0, .tv_nsec = static_cast<long>(stream.uniform(2e7, 2e8))};
@@ -141,6 +142,14 @@ TEST_CASE("a checkpoint of another server is refused by what differs") {
   CHECK(why(at(path, 1, "x")) == begin + "label: expected \"x\", got \"\"");
   CHECK(why({{.path = path}, Gain::Zero(), {.step = 0.2}}) == begin + "options.step: expected 0.2, got 0.3");
   CHECK(why({{.path = path}, Gain::Ones(), options}).find(begin + "K0.digest: expected") == 0);
+  const auto of_rule = [&](const auto& other) {
+    Checkpoints checkpoints = at(path);
+    return test::message_of<InvalidOption>([&] { checkpoints.server(other); });
+  };
+  CHECK(of_rule(fed::Buffered{.count = 4}).find(begin + "rule.is_ready: expected") == 0);
+  CHECK(of_rule(fed::Ringmaster{.limit = 3}).find(begin + "rule.") == 0);
+  CHECK(of_rule(fed::TimeWindow{.ticks = 2}).find(begin + "rule.") == 0);
+  CHECK_NOTHROW(at(path).server(fed::Buffered{.count = 3}));
   folder.write("run", folder.read("run").substr(1));
   Checkpoints damaged = at(path);
   CHECK_THROWS_AS(damaged.server(rule), metalqr::ParseError);

@@ -61,27 +61,27 @@ Run run(const Setting& setting, const std::string& path, Observer observer = {})
 
 }  // namespace
 
-TEST_CASE("a run that is killed again and again ends as one that is not") {
+TEST_CASE("a run that is broken off again and again ends as one that is not") {
   const test::Folder folder;
   const Run whole = run({}, folder.file("whole"));
   CHECK(whole.checkpoints.resumed_from.empty());
   CHECK(whole.checkpoints.written == 15);
   CHECK(whole.result.updates > 10);
   const std::string path = folder.file("run");
-  int killed = 0;
+  int broken = 0;
   for (;;) {
     try {
       // At least 20 events, the next checkpoint, come between two failures.
-      const Run last = run({.fails_at = 15 + killed % 7}, path);
+      const Run last = run({.fails_at = 15 + broken % 7}, path);
       CHECK(last.checkpoints.resumed_from == path);
       CHECK(test::is_end_of(last.result, whole.result));
       break;
     } catch (const std::runtime_error& error) {
       REQUIRE(error.what() == std::string("power failure"));
-      REQUIRE(++killed < 100);
+      REQUIRE(++broken < 100);
     }
   }
-  CHECK(killed > 3);
+  CHECK(broken > 3);
   CHECK(folder.read("run") == folder.read("whole"));
 }
 
@@ -140,6 +140,48 @@ TEST_CASE("a run that its observer ended has ended, whatever ends it otherwise")
   CHECK(early.result.events < 300);
   timed.fails_at = 0;
   CHECK(test::is_end_of(run(timed, folder.file("timed")).result, early.result));
+}
+
+TEST_CASE("a run that is to end before its checkpoint is refused") {
+  const test::Folder folder;
+  const std::string path = folder.file("run");
+  const Run first = run({}, path);
+  const auto why = [&](const auto& change) {
+    Setting setting{};
+    change(setting.options);
+    return test::message_of<InvalidOption>([&] { run(setting, path); });
+  };
+  const std::string begin = path + ": the checkpoint is beyond the end of this run: ";
+  CHECK(why([](auto& options) { options.max_events = 299; }) ==
+        begin + "max_events: expected a number >= 300, got 299");
+  CHECK(why([](auto& options) { options.max_updates = 5; }) ==
+        begin + "max_updates: expected a number >= " + std::to_string(first.result.updates) + ", got 5");
+  CHECK(why([&](auto& options) { options.until = first.result.time / 2; }).find(begin + "until: ") == 0);
+  Setting same{};
+  same.options.until = first.result.time;
+  same.options.max_updates = first.result.updates;
+  CHECK(test::is_end_of(run(same, path).result, first.result));
+}
+
+TEST_CASE("a run that ends by its updates is given back, also where the last event made several") {
+  const test::Folder folder;
+  Setting setting{};
+  setting.options.max_updates = 5;
+  const std::string path = folder.file("run");
+  const Run first = run(setting, path);
+  REQUIRE(first.result.updates == 5);
+  setting.fails_at = 0;
+  CHECK(test::is_end_of(run(setting, path).result, first.result));
+  // As if the last event had made the last three.
+  const io::Checkpoint checkpoint = io::read_checkpoint(path);
+  io::Json state = checkpoint.document.root().at("state");
+  CHECK(state.at("updates_before") == 4);
+  state["updates_before"] = 2;
+  io::write_checkpoint(path, checkpoint.kind(), checkpoint.fingerprint(), state);
+  setting.options.max_updates = 3;
+  CHECK(test::is_end_of(run(setting, path).result, first.result));
+  setting.options.max_updates = 2;
+  CHECK_THROWS_AS(run(setting, path), InvalidOption);
 }
 
 TEST_CASE("a checkpoint of another run is refused, and what differs is named") {

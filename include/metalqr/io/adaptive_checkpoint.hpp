@@ -4,7 +4,6 @@
 /// Learning while controlling that survives being killed. Needs nlohmann-json (CMake component
 /// metalqr::json). POSIX only.
 
-#include <algorithm>
 #include <optional>
 #include <span>
 #include <type_traits>
@@ -59,13 +58,15 @@ Json options_to_json(const adaptive::Options<Backend>& options) {
 /// A checkpoint is this run's if plant, K0, options, key and label are the same. Strategy and
 /// `options.bound` it cannot compare: their names belong into `CheckpointOptions::label`.
 /// @throws ParseError if there are checkpoints but none is good; InvalidOption if they are another run's,
-/// naming what differs; FileError if one cannot be written; otherwise as `adaptive::start` and
+/// naming what differs, or the last has more than `steps` steps; FileError if none can be written; otherwise
+/// as `adaptive::start` and
 /// `adaptive::advance`.
 template <FactoringBackend Backend, adaptive::Strategy<Backend> T, class Observer = NoObserver>
 CheckpointedRun<AdaptiveRun<Backend>> advance_or_resume(
     const Task<Backend>& plant, const std::type_identity_t<typename Backend::Gain>& K0, const T& strategy,
     const std::type_identity_t<adaptive::Options<Backend>>& options, Index steps,
     const CheckpointOptions& checkpoints, const StreamKey& key = {}, Observer&& observer = {}) {
+  detail::require_kept_by_json<Backend>();
   adaptive::validate(options);
   metalqr::detail::require_option(steps >= 0, "steps", static_cast<double>(steps), "a number >= 0");
   Checkpointer writer(checkpoints, adaptive_checkpoint_kind,
@@ -76,13 +77,13 @@ CheckpointedRun<AdaptiveRun<Backend>> advance_or_resume(
   const std::optional<Checkpoint> last = writer.last();
   adaptive::State<Backend> state =
       last ? read_adaptive_state<Backend>(last->document, "state") : adaptive::start(plant, K0, options, key);
+  if (last) require_within(last->path, "steps", state.step, steps);
   const auto both = [&](const adaptive::Info<Backend>& info) {
     const bool stop = metalqr::detail::wants_to_stop(observer, info);
     writer.iteration([&] { return to_json(info.state); });
     return stop;
   };
-  const Index remaining = std::max<Index>(steps - state.step, 0);
-  adaptive::RunResult result = adaptive::advance(plant, state, strategy, options, remaining, both);
+  adaptive::RunResult result = adaptive::advance(plant, state, strategy, options, steps - state.step, both);
   writer.end([&] { return to_json(state); });
   return {.result = {.state = std::move(state), .result = std::move(result)}, .checkpoints = writer.report()};
 }

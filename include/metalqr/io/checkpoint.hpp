@@ -91,10 +91,24 @@ inline bool exists(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 || errno != ENOENT;
 }
 
+/// Throws `FileError` naming what it is, unless there is a regular file, a link to one, or nothing.
+inline void require_regular(const std::string& path) {
+  struct ::stat status {};
+  if (::stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode)) return;
+  const char* const found = S_ISDIR(status.st_mode)    ? "a directory"
+                            : S_ISFIFO(status.st_mode) ? "a pipe"
+                            : S_ISCHR(status.st_mode)  ? "a character device"
+                            : S_ISBLK(status.st_mode)  ? "a block device"
+                            : S_ISSOCK(status.st_mode) ? "a socket"
+                                                       : "something else";
+  throw FileError(path + ": expected a regular file or none, got " + found);
+}
+
 /// What is in the file `path` if it is a good checkpoint; none if it is damaged, or there is none.
 /// @throws FileError unless it is, or was, a checkpoint.
 inline std::optional<std::string> good_content(const std::string& path, const std::string& previous) {
   if (!exists(path)) return std::nullopt;
+  require_regular(path);
   std::string text;
   try {
     text = read_text(path);
@@ -197,10 +211,11 @@ inline Checkpoint read_checkpoint(const std::string& path) {
 /// The last good checkpoint of a run that writes to `path`: that file's, or, if it is missing, damaged or
 /// truncated, the one before it; then `damage` says what was wrong. None if neither file exists.
 /// @throws ParseError if no file is good, naming what is wrong with each, or if the newest is of another
-/// version of the format.
+/// version of the format; FileError if one is no regular file.
 inline std::optional<Checkpoint> read_last_good(const std::string& path) {
   const std::string previous = previous_checkpoint(path);
   std::string damage;
+  for (const std::string& file : {path, previous}) detail::require_regular(file);
   if (detail::exists(path)) {
     const std::string text = read_text(path);
     damage = detail::damage_of(text);
@@ -250,6 +265,17 @@ inline void require_run(const Checkpoint& checkpoint, const std::string& kind, c
   require_same(kind, checkpoint.kind(), "kind");
   // As it would be read back.
   require_same(Json::parse(fingerprint.dump()), checkpoint.fingerprint(), "");
+}
+
+/// Throws `InvalidOption` if the state in the file `path` is beyond where a run is to end: "FILE: the
+/// checkpoint is beyond the end of this run: iterations: expected a number >= 7, got 3".
+/// @param name of the option `limit`.
+/// @param reached by the state.
+template <class Number>
+void require_within(const std::string& path, const char* name, Number reached, Number limit) {
+  if (reached <= limit) return;
+  throw InvalidOption(path + ": the checkpoint is beyond the end of this run: " + name +
+                      ": expected a number >= " + Json(reached).dump() + ", got " + Json(limit).dump());
 }
 
 }  // namespace metalqr::inline METALQR_ABI::io

@@ -53,18 +53,26 @@ struct CheckpointedRun {
 /// state is made to JSON only when it is written.
 class Checkpointer {
  public:
-  /// Takes the path over: temporary files that a killed writer left there are removed.
+  /// Takes the path over: temporary files that a killed writer left there are removed, and one is made and
+  /// removed, to see whether there will be checkpoints before the first is due.
   /// @param kind of run.
   /// @param fingerprint an object that tells it from others of its kind; the label is added.
-  /// @throws InvalidOption.
+  /// @throws InvalidOption; FileError if no file can be written there, or `path` or the one before it is no
+  /// regular file.
   Checkpointer(CheckpointOptions options, std::string kind, Json fingerprint)
       : options_(std::move(options)), kind_(std::move(kind)), fingerprint_(std::move(fingerprint)) {
     validate(options_);
     fingerprint_["label"] = options_.label;
+    const std::string previous = previous_checkpoint(options_.path);
+    for (const std::string& file : {options_.path, previous}) detail::require_regular(file);
     remove_abandoned(options_.path);
-    remove_abandoned(previous_checkpoint(options_.path));
+    remove_abandoned(previous);
+    static_cast<void>(detail::TemporaryFile(detail::followed(options_.path)));
     last_ = Clock::now();
   }
+
+  /// Adds to what tells the run from others of its kind, before the last checkpoint is asked for.
+  void distinguish(const std::string& name, Json value) { fingerprint_[name] = std::move(value); }
 
   /// The last good checkpoint of this run; none if there are no files.
   /// @throws ParseError if no file is good; InvalidOption if it is another run's, naming what differs.

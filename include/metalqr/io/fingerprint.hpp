@@ -14,6 +14,22 @@
 
 namespace metalqr::inline METALQR_ABI::io {
 
+namespace detail {
+
+/// Whether JSON, whose numbers are doubles, gives a backend's scalars back as they were.
+template <MatrixBackend Backend>
+inline constexpr bool is_kept_by_json = std::numeric_limits<typename Backend::Scalar>::digits <= 53;
+
+/// Does not compile for a backend whose runs would go on from rounded numbers, to another end.
+template <MatrixBackend Backend>
+constexpr void require_kept_by_json() {
+  static_assert(is_kept_by_json<Backend>,
+                "Checkpoints hold doubles: a run with scalars of more than 53 binary digits, such as long "
+                "double, would go on from rounded numbers");
+}
+
+}  // namespace detail
+
 /// Shape and digest of a matrix, and how many bits its numbers have.
 template <MatrixBackend Backend, class X>
 Json fingerprint(const X& x) {

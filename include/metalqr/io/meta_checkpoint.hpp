@@ -74,6 +74,7 @@ CheckpointedRun<meta::Result<typename Fleet::Backend>> train_or_resume(
     const CheckpointOptions& where, const Json& about, Observer& observer) {
   using Backend = typename Fleet::Backend;
   using State = meta::State<Backend>;
+  require_kept_by_json<Backend>();
   zeroth_order::detail::require_gain<Backend>(fleet, K0, "K0");
   metalqr::detail::require_finite<Backend>(K0, "K0");
   meta::validate(options);
@@ -82,8 +83,10 @@ CheckpointedRun<meta::Result<typename Fleet::Backend>> train_or_resume(
       {{"fleet", about}, {"K0", fingerprint<Backend>(K0)}, {"options", options_to_json(options)}});
   State state;
   state.descent.K = K0;
-  if (const std::optional<Checkpoint> last = checkpoints.last())
+  if (const std::optional<Checkpoint> last = checkpoints.last()) {
     state = read_meta_state<Backend>(last->document, "state");
+    require_within(last->path, "iterations", state.descent.iteration, options.iterations);
+  }
   // What the run ends with may be further than the last iteration, which it would repeat.
   std::optional<State> unwritten;
   const auto both = [&](const meta::Info<Backend>& info) {
@@ -112,7 +115,8 @@ CheckpointedRun<meta::Result<typename Fleet::Backend>> train_or_resume(
 /// kind of fleet and the label are the same. The plants themselves it compares only where they are tasks: the
 /// digest of anything else belongs into `CheckpointOptions::label`.
 /// @throws ParseError if there are checkpoints but none is good; InvalidOption if they are another run's,
-/// naming what differs; FileError if one cannot be written; otherwise as `meta::train`.
+/// naming what differs, or the last has more than `iterations` iterations; FileError if none can be written;
+/// otherwise as `meta::train`.
 template <zeroth_order::Fleet Fleet, class Observer = NoObserver>
 CheckpointedRun<meta::Result<typename Fleet::Backend>> train_or_resume(
     const Fleet& fleet, const std::type_identity_t<typename Fleet::Backend::Gain>& K0,

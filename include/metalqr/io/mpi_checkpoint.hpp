@@ -79,13 +79,15 @@ class RankCheckpoints {
     });
     ByteReader in(start);
     at_end_ = in.get<bool>();
-    const std::string path = in.get_text();
+    path_ = in.get_text();
     const std::string state = in.get_text();
-    if (!state.empty()) last_ = read_meta_state<Backend>(JsonDocument(state, path));
+    if (!state.empty()) last_ = read_meta_state<Backend>(JsonDocument(state, path_));
   }
 
   /// The state of all tasks in the last checkpoint, if there is one.
   std::optional<State>& last() { return last_; }
+  /// The file that it is from.
+  const std::string& path() const { return path_; }
 
   /// After an iteration.
   void iteration(const State& state) {
@@ -120,26 +122,33 @@ class RankCheckpoints {
   }
 
  private:
+  /// What the first rank wants of the others.
+  enum class Wish : unsigned char { nothing, lists, failure };
+  void agree_on(Wish& wish) { ranks_.broadcast(std::as_writable_bytes(std::span(&wish, 1))); }
+
   // Whether the state was written, with the lists of all ranks; `step` decides on the first rank whether to.
   template <class Step>
   bool write(const State& state, const Step& step) {
-    bool wanted = false;
+    Wish wish = Wish::nothing;
     if (!checkpoints_) {
-      ranks_.broadcast(std::as_writable_bytes(std::span(&wanted, 1)));
-      if (!wanted) return false;
-      ranks_.gather(lists_of(state));
+      agree_on(wish);
+      if (wish == Wish::nothing) return false;
+      if (wish == Wish::lists) ranks_.gather(lists_of(state));
       return !ranks_.broadcast_of([] { return Bytes(); }).empty();
     }
     bool gathered = false;
     const auto whole = [&] {
-      wanted = true;
-      ranks_.broadcast(std::as_writable_bytes(std::span(&wanted, 1)));
+      // What can fail here alone comes before the others hand over their lists, or after.
       State all = state;
       all.start_costs.clear();
       all.costs.clear();
       all.curvature_directions.clear();
-      for (const Bytes& own : ranks_.gather(lists_of(state))) append_lists(all, own);
+      const Bytes mine = lists_of(state);
+      wish = Wish::lists;
+      agree_on(wish);
+      const std::vector<Bytes> lists = ranks_.gather(mine);
       gathered = true;
+      for (const Bytes& own : lists) append_lists(all, own);
       return to_json(all);
     };
     bool written = false;
@@ -149,11 +158,12 @@ class RankCheckpoints {
     } catch (...) {
       error = std::current_exception();
     }
-    // What fails before the ranks have handed over their lists, fails on all of them.
-    if (error && !gathered) std::rethrow_exception(error);
-    if (!wanted) {
-      ranks_.broadcast(std::as_writable_bytes(std::span(&wanted, 1)));
-      return false;
+    // What fails while the ranks hand over their lists, fails on all of them.
+    if (error && wish == Wish::lists && !gathered) std::rethrow_exception(error);
+    if (wish == Wish::nothing) {
+      if (error) wish = Wish::failure;
+      agree_on(wish);
+      if (!error) return false;
     }
     return !ranks_
                 .broadcast_of([&] {
@@ -166,6 +176,7 @@ class RankCheckpoints {
   mpi::Communicator& ranks_;
   std::optional<Checkpointer> checkpoints_;  // of the first rank
   std::optional<State> last_;
+  std::string path_;
   std::optional<State> unwritten_;
   bool at_end_ = false;
 };
@@ -179,6 +190,7 @@ CheckpointedRun<meta::Result<typename Fleet::Backend>> train_or_resume_on_ranks(
     Observer& observer) {
   using Backend = typename Fleet::Backend;
   using State = meta::State<Backend>;
+  require_kept_by_json<Backend>();
   State state;
   state.descent.K = K0;
   meta::detail::require_agreement(ranks, own, state, options, "K0");
@@ -189,6 +201,7 @@ CheckpointedRun<meta::Result<typename Fleet::Backend>> train_or_resume_on_ranks(
                                         {"options", options_to_json(options)}});
   if (checkpoints.last()) {
     state = std::move(*checkpoints.last());
+    require_within(checkpoints.path(), "iterations", state.descent.iteration, options.iterations);
     meta::detail::validate(state, team.total(), options.guard || options.outer.rule != StepRule::constant);
     keep(state.start_costs, team.shard());
     keep(state.costs, team.shard());

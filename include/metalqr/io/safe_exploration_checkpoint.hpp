@@ -43,13 +43,15 @@ inline Json options_to_json(const adaptive::SafeExplorationOptions& options) {
 /// exploration goes on. A real plant was left alone meanwhile: that must be safe, and it must be brought to
 /// x.
 /// @throws ParseError if there are checkpoints but none is good; InvalidOption if they are another
-/// exploration's, naming what differs; FileError if one cannot be written; otherwise as `explore_safely`.
+/// exploration's, naming what differs, or the last has more than `epochs` epochs; FileError if none can be
+/// written; otherwise as `explore_safely`.
 template <DecomposingBackend Backend, class PlantAt, synthesis::QpSolver Solver>
 CheckpointedRun<adaptive::SafeExploration<Backend>> explore_safely_or_resume(
     const synthesis::SafeProblem<Backend>& problem, const PlantAt& plant_at, const Solver& solver,
     const adaptive::SafeExplorationOptions& options, const CheckpointOptions& checkpoints,
     const StreamKey& key = {}) {
   using Exploration = adaptive::SafeExploration<Backend>;
+  detail::require_kept_by_json<Backend>();
   adaptive::validate(options);
   synthesis::validate(problem);
   Checkpointer writer(checkpoints, safe_exploration_checkpoint_kind,
@@ -57,8 +59,10 @@ CheckpointedRun<adaptive::SafeExploration<Backend>> explore_safely_or_resume(
                        {"options", detail::options_to_json(options)},
                        {"key", detail::key_to_json(key)}});
   std::optional<Exploration> exploration;
-  if (const std::optional<Checkpoint> last = writer.last())
+  if (const std::optional<Checkpoint> last = writer.last()) {
     exploration = read_safe_exploration<Backend>(last->document, "state");
+    require_within(last->path, "epochs", exploration->epochs_run, options.epochs);
+  }
   const Index begun = exploration ? exploration->epochs_run : 0;
   auto plant = exploration ? plant_at(*exploration->problem.x0, begun)
                            : plant_at(problem.x0.value_or(Backend::zero_state(problem.estimate.nx())), begun);

@@ -4,13 +4,17 @@
 /// Federated runs in real time whose server survives being killed. Needs nlohmann-json (CMake component
 /// metalqr::json). POSIX only.
 
+#include <algorithm>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 
+#include <metalqr/federated/rule.hpp>
 #include <metalqr/federated/run_result.hpp>
 #include <metalqr/federated/server.hpp>
 #include <metalqr/io/checkpointer.hpp>
+#include <metalqr/io/digest.hpp>
 #include <metalqr/io/fingerprint.hpp>
 #include <metalqr/io/json_field.hpp>
 #include <metalqr/io/server_state.hpp>
@@ -33,6 +37,32 @@ inline Json options_to_json(const federated::ServerOptions& options) {
           {"max_agents", max_agents}};
 }
 
+/// A rule may be any type: what it says is compared, with every number of reports that matters to so many
+/// agents (up to 1000) and every staleness up to 100.
+template <federated::Rule Rule>
+Json rule_to_json(const Rule& rule, Index agents) {
+  std::string said;
+  for (Index reports = 0; reports <= std::min<Index>(2 * agents + 1, 1000); ++reports) {
+    for (const Index working : {Index{0}, Index{1}, agents}) {
+      said += rule.is_ready({.reports = reports, .working = working, .present = agents}) ? '1' : '0';
+    }
+  }
+  Json by_staleness = Json::array();
+  for (Index staleness = 0; staleness <= 100; ++staleness) {
+    by_staleness.push_back({federated::admits(rule, staleness),
+                            number_to_json(federated::weight(rule, staleness)),
+                            number_to_json(federated::step_factor(rule, staleness))});
+  }
+  return {{"is_ready", hex(fnv1a(said))},
+          {"by_staleness", hex(fnv1a(by_staleness.dump()))},
+          {"window", number_to_json(federated::window(rule))},
+          {"keeps_working", federated::keeps_working(rule)},
+          {"refresh_after", federated::refresh_after(rule)}};
+}
+
+/// A server does not know how many agents it will have: its rule is compared as if they were so many.
+inline constexpr Index agents_of_any_server = 500;
+
 }  // namespace detail
 
 /// The checkpoints of a server whose engine runs in real time, where nothing can go on bitwise: gain,
@@ -44,21 +74,24 @@ inline Json options_to_json(const federated::ServerOptions& options) {
 ///     federated::run_threads(server, agents, profiles, {}, checkpoints.observer());
 ///     checkpoints.end(server);
 ///
-/// A checkpoint is this server's if K0, options and label are the same. Rule, combiner, optimiser and agents
-/// it cannot compare: their names belong into `CheckpointOptions::label`. What agents remember is not in it.
+/// A checkpoint is this server's if K0, options, what the rule says (of up to 1000 reports, and a staleness
+/// of up to 100) and label are the same. Combiner, optimiser and agents it cannot compare: their names belong
+/// into `CheckpointOptions::label`. What agents remember is not in it.
 /// To run on in virtual time bitwise, the engine's own state is needed as well.
 template <MatrixBackend Backend>
 class ServerCheckpoints {
  public:
   using Gain = typename Backend::Gain;  ///< n_u x n_x
 
-  /// @throws InvalidOption.
+  /// @throws InvalidOption; FileError if none can be written.
   ServerCheckpoints(const CheckpointOptions& where, const Gain& K0,
                     const federated::ServerOptions& options = {})
       : K0_(K0),
         options_(options),
         checkpoints_(where, server_checkpoint_kind,
-                     {{"K0", fingerprint<Backend>(K0)}, {"options", detail::options_to_json(options)}}) {}
+                     {{"K0", fingerprint<Backend>(K0)}, {"options", detail::options_to_json(options)}}) {
+    detail::require_kept_by_json<Backend>();
+  }
 
   /// The server as the last checkpoint has it, or a new one if there is none; with a new rule, combiner and
   /// optimiser, which are those of before.
@@ -68,6 +101,7 @@ class ServerCheckpoints {
             class OptimizerType = federated::PlainStep>
   federated::Server<Backend, RuleType, CombinerType, OptimizerType> server(
       const RuleType& rule, const CombinerType& combiner = {}, const OptimizerType& optimizer = {}) {
+    checkpoints_.distinguish("rule", detail::rule_to_json(rule, detail::agents_of_any_server));
     if (const std::optional<Checkpoint> last = checkpoints_.last())
       return {read_server_state<Backend>(last->document, "state"), rule, options_, combiner, optimizer};
     return {K0_, rule, options_, combiner, optimizer};

@@ -4,17 +4,14 @@
 /// Simulations of federated runs that survive being killed. Needs nlohmann-json (CMake component
 /// metalqr::json). POSIX only.
 
-#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <string>
 #include <type_traits>
 #include <utility>
 #include <variant>
 
 #include <metalqr/federated/resumed_simulation.hpp>
-#include <metalqr/federated/rule.hpp>
 #include <metalqr/io/checkpointer.hpp>
 #include <metalqr/io/digest.hpp>
 #include <metalqr/io/fingerprint.hpp>
@@ -67,29 +64,6 @@ inline Json options_to_json(const federated::VirtualTimeOptions& options) {
   return {{"seed", seed}, {"timer_delays", timer_delays ? latency_to_json(*timer_delays) : Json()}};
 }
 
-/// A rule may be any type: what it says is compared, with every number of reports that matters to so many
-/// agents (up to 1000) and every staleness up to 100.
-template <federated::Rule Rule>
-Json rule_to_json(const Rule& rule, Index agents) {
-  std::string said;
-  for (Index reports = 0; reports <= std::min<Index>(2 * agents + 1, 1000); ++reports) {
-    for (const Index working : {Index{0}, Index{1}, agents}) {
-      said += rule.is_ready({.reports = reports, .working = working, .present = agents}) ? '1' : '0';
-    }
-  }
-  Json by_staleness = Json::array();
-  for (Index staleness = 0; staleness <= 100; ++staleness) {
-    by_staleness.push_back({federated::admits(rule, staleness),
-                            number_to_json(federated::weight(rule, staleness)),
-                            number_to_json(federated::step_factor(rule, staleness))});
-  }
-  return {{"is_ready", hex(fnv1a(said))},
-          {"by_staleness", hex(fnv1a(by_staleness.dump()))},
-          {"window", number_to_json(federated::window(rule))},
-          {"keeps_working", federated::keeps_working(rule)},
-          {"refresh_after", federated::refresh_after(rule)}};
-}
-
 template <class ServerType>
 Json server_fingerprint(const ServerType& server, Index agents) {
   using Backend = typename ServerType::Backend;
@@ -111,6 +85,21 @@ Json agents_fingerprint(AgentsType& agents, std::span<const federated::AgentProf
   return {{"count", agents.size()}, {"limits", hex(limits)}, {"profiles", hex(behaviour)}};
 }
 
+/// The field beside those of a state for the updates before its last event.
+inline constexpr const char* updates_before = "updates_before";
+
+/// Throws `InvalidOption` if a run with these limits would have ended before the state in a checkpoint.
+template <class State>
+void require_limits(const Checkpoint& checkpoint, const State& state,
+                    const federated::VirtualTimeOptions& options) {
+  require_within(checkpoint.path, "until", state.time, options.until);
+  require_within(checkpoint.path, "max_events", state.events, options.max_events);
+  // The event that ends a run by its updates may have made several.
+  const JsonField before = JsonField(checkpoint.document).field("state").field(updates_before);
+  if (before.integer(0, state.updates) >= options.max_updates)
+    require_within(checkpoint.path, "max_updates", state.updates, options.max_updates);
+}
+
 }  // namespace detail
 
 /// Runs a server and its agents in virtual time as `federated::simulate`, and writes checkpoints; where there
@@ -126,8 +115,8 @@ Json agents_fingerprint(AgentsType& agents, std::span<const federated::AgentProf
 /// @param observer is called before an event is written, so that it sees commits since the last checkpoint
 /// once more.
 /// @throws ParseError if there are checkpoints but none is good; InvalidOption if they are another run's,
-/// naming what differs, or arrivals are to be recorded; FileError if one cannot be written; otherwise as
-/// `federated::simulate`.
+/// naming what differs, or the last is beyond the limits, or arrivals are to be recorded; FileError if none
+/// can be written; otherwise as `federated::simulate`.
 template <federated::Agents AgentsType, class ServerType, class Observer = NoObserver>
 CheckpointedRun<federated::RunResult<typename AgentsType::Backend>> simulate_or_resume(
     ServerType& server, AgentsType& agents, std::span<const federated::AgentProfile> profiles,
@@ -135,6 +124,7 @@ CheckpointedRun<federated::RunResult<typename AgentsType::Backend>> simulate_or_
     Observer&& observer = {}) {
   using Backend = typename AgentsType::Backend;
   using Memory = federated::MemoryOf<AgentsType>;
+  detail::require_kept_by_json<Backend>();
   federated::detail::require_profiles(profiles, agents.size());
   validate(options);
   if (options.record.arrivals) {
@@ -144,14 +134,23 @@ CheckpointedRun<federated::RunResult<typename AgentsType::Backend>> simulate_or_
                       {{"agents", detail::agents_fingerprint(agents, profiles)},
                        {"server", detail::server_fingerprint(server, agents.size())},
                        {"options", detail::options_to_json(options)}});
+  Index updates = 0;  // before the event
   const auto keeper = [&](const federated::Moment<Backend, Memory>& moment) {
-    const auto state = [&] { return to_json(moment.state()); };
+    const auto state = [&] {
+      Json json = to_json(moment.state());
+      json[detail::updates_before] = updates;
+      return json;
+    };
     if (!writer.iteration(state) && moment.is_last()) writer.end(state);
+    updates = moment.updates();
   };
   CheckpointedRun<federated::RunResult<Backend>> run;
   if (const std::optional<Checkpoint> last = writer.last()) {
-    run.result = federated::resume_simulation(read_simulation_state<Backend, Memory>(last->document, "state"),
-                                              server, agents, profiles, options, observer, keeper);
+    auto state = read_simulation_state<Backend, Memory>(last->document, "state");
+    detail::require_limits(*last, state, options);
+    updates = state.updates;
+    run.result =
+        federated::resume_simulation(std::move(state), server, agents, profiles, options, observer, keeper);
   } else {
     run.result = federated::simulate(server, agents, profiles, options, observer, keeper);
   }
