@@ -176,7 +176,7 @@ TEST_CASE("a rank that cannot take part, or not any more, ends the run instead o
     }
   };
   Torn own{test::bowls(2, 1)};
-  ends("expected the server's 2 x 4, got 3 x 4", [&] {
+  ends("expected the server's 2x4, got 3x4", [&] {
     Tied tied;
     return fed::work_for(ranks, tied, first, test::Backend::Gain::Zero(3, 4));
   });
