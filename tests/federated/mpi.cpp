@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -106,11 +107,128 @@ TEST_CASE("a run between processes needs others, and rank 0 to serve") {
   if (ranks.rank() != 0 || ranks.size() == 1) {
     CHECK_THROWS_AS(fed::serve(ranks, server, 2, at_once), metalqr::InvalidOption);
     CHECK_THROWS_AS(fed::serve_rounds(ranks, server, 2, at_once), metalqr::InvalidOption);
+  }
+}
+
+TEST_CASE("why rank 0 does not begin a run, the others hear who wait for it") {
+  mpi::Communicator ranks;
+  if (ranks.size() == 1) return;
+  const Index all = 2 * (ranks.size() - 1);
+  if (ranks.rank() != 0) {
+    Bowls own = test::bowls(2, 1);
+    const Index first = 2 * (ranks.rank() - 1);
+    for (const char* what : {"agents: ", "profiles: ", "timeout: ", "farewell: "}) {
+      CHECK_THROWS_WITH(fed::work_for(ranks, own, first, Gain::Zero()),
+                        Catch::StartsWith("rank 0: ") && Catch::Contains(what));
+    }
+    for (const char* what : {"agents: ", "agents: ", "profiles: ", "until: "}) {
+      CHECK_THROWS_WITH(fed::work_in_rounds(ranks, own, first, Gain::Zero()),
+                        Catch::StartsWith("rank 0: ") && Catch::Contains(what));
+    }
+    CHECK(fed::work_for(ranks, own, first, Gain::Zero()).traffic.refused == 0);
+    fed::work_in_rounds(ranks, own, first, Gain::Zero());
+    return;
+  }
+  Synchronous server(Gain::Zero(), {}, {.step = 0.2, .guard = fed::Guard::none});
+  const Profiles odd(static_cast<std::size_t>(all) + 1);
+  CHECK_THROWS_AS(fed::serve(ranks, server, 0, at_once), metalqr::InvalidOption);
+  CHECK_THROWS_AS(fed::serve(ranks, server, all, odd), metalqr::InvalidOption);
+  CHECK_THROWS_AS(fed::serve(ranks, server, all, at_once, {.timeout = 0}), metalqr::InvalidOption);
+  CHECK_THROWS_AS(fed::serve(ranks, server, all, at_once, {.farewell = -1}), metalqr::InvalidOption);
+  CHECK_THROWS_AS(fed::serve_rounds(ranks, server, 0, at_once), metalqr::InvalidOption);
+  CHECK_THROWS_AS(fed::serve_rounds(ranks, server, -1, at_once), metalqr::InvalidOption);
+  CHECK_THROWS_AS(fed::serve_rounds(ranks, server, all, odd), metalqr::InvalidOption);
+  CHECK_THROWS_AS(fed::serve_rounds(ranks, server, all, at_once, {.until = -1}), metalqr::InvalidOption);
+  CHECK(fed::serve(ranks, server, all, at_once, {.max_updates = 5}).updates == 5);
+  CHECK(fed::serve_rounds(ranks, server, all, at_once, {.max_updates = 5}).updates == 5);
+}
+
+TEST_CASE("a rank that cannot take part, or not any more, ends the run instead of being waited for") {
+  mpi::Communicator ranks;
+  if (ranks.size() == 1) return;
+  struct Torn : Bowls {
+    Index good_limits = 0;
+    double limit(Index agent) const {
+      if (agent >= good_limits) throw std::runtime_error("nobody knows");
+      return Bowls::limit(agent);
+    }
+    void reported(Index /*agent*/, Index round) const {
+      if (round >= 3) throw std::runtime_error("the disk is full");
+    }
+  };
+  using Tied = test::BowlsOf<test::Backend>;
+  const Index all = 2 * (ranks.size() - 1);
+  const int bad = ranks.size() - 1;
+  const Index first = 2 * (ranks.rank() - 1);
+  const auto serve = [&](const fed::MpiOptions& options) {
+    Synchronous server(Gain::Zero(), {}, {.step = 0.2, .guard = fed::Guard::none});
+    return fed::serve(ranks, server, all, at_once, options);
+  };
+  const auto ends = [&](const char* why, const auto& take_part) {
+    CAPTURE(why);
+    if (ranks.rank() == 0) {
+      CHECK_THROWS_WITH(serve({}), Catch::StartsWith("rank " + std::to_string(bad)) && Catch::Contains(why));
+    } else if (ranks.rank() == bad) {
+      CHECK_THROWS_WITH(take_part(), Catch::Contains(why));
+    } else {
+      Bowls own = test::bowls(2, 1);
+      CHECK(fed::work_for(ranks, own, first, Gain::Zero()).traffic.refused == 0);
+    }
+  };
+  Torn own{test::bowls(2, 1)};
+  ends("expected the server's 2x4, got 3x4", [&] {
+    Tied tied;
+    return fed::work_for(ranks, tied, first, test::Backend::Gain::Zero(3, 4));
+  });
+  ends("nobody knows", [&] { return fed::work_for(ranks, own, first, Gain::Zero()); });
+  own.good_limits = 2;
+  ends("agents: ", [&] { return fed::work_for(ranks, own, first + 1, Gain::Zero()); });
+  ends("the disk is full", [&] { return fed::work_for(ranks, own, first, Gain::Zero()); });
+  // What is known of it is left out on demand.
+  if (ranks.rank() == bad) {
+    CHECK_THROWS_WITH(fed::work_for(ranks, own, first, Gain::Zero()), "the disk is full");
+  } else if (ranks.rank() != 0) {
+    Bowls good = test::bowls(2, 1);
+    fed::work_for(ranks, good, first, Gain::Zero());
   } else {
-    CHECK_THROWS_AS(fed::serve(ranks, server, 0, at_once), metalqr::InvalidOption);
-    CHECK_THROWS_AS(fed::serve(ranks, server, 2, Profiles(3)), metalqr::InvalidOption);
-    CHECK_THROWS_AS(fed::serve(ranks, server, 2, at_once, {.timeout = 0}), metalqr::InvalidOption);
-    CHECK_THROWS_AS(fed::serve(ranks, server, 2, at_once, {.farewell = -1}), metalqr::InvalidOption);
+    const auto run = serve({.max_updates = 40, .on_failure = fed::OnFailure::leave});
+    CHECK(run.failures.size() == 2);
+    CHECK(run.updates == (ranks.size() > 2 ? 40 : run.updates));
+    CHECK(run.updates >= 3);
+  }
+}
+
+TEST_CASE("answers by collective calls that are none end the run at all ranks") {
+  mpi::Communicator ranks;
+  if (ranks.size() == 1) return;
+  const Index all = 2 * (ranks.size() - 1);
+  const Index first = 2 * (ranks.rank() - 1);
+  for (const Index named : {Index{-1}, all, Index{1} << 60, all - 1}) {
+    CAPTURE(named);
+    if (ranks.rank() == 0) {
+      Synchronous server(Gain::Zero(), {});
+      CHECK_THROWS_AS(fed::serve_rounds(ranks, server, all, at_once), metalqr::ParseError);
+      continue;
+    }
+    Bowls own = test::bowls(2, 1);
+    if (ranks.rank() != ranks.size() - 1) {
+      fed::work_in_rounds(ranks, own, first, Gain::Zero());
+      continue;
+    }
+    const auto hear = [&] { return ranks.broadcast_of([] { return Bytes{}; }); };
+    ByteWriter hello;
+    hello.put(std::uint8_t{0});
+    for (const Index number : {Index{2}, Index{4}, first}) hello.put(number);
+    for (int agent = 0; agent < 2; ++agent) hello.put(99.0);
+    ranks.gather(hello.bytes());
+    hear();
+    hear();
+    ByteWriter answer;  // as long as a report, of another agent than the first that was asked
+    answer.put(std::uint8_t{0});
+    answer.put(named);
+    for (int number = 0; number < 11; ++number) answer.put(1.0);
+    ranks.gather(answer.bytes());
+    CHECK(fed::detail::is_stop(hear()));
   }
 }
 
@@ -390,6 +508,17 @@ TEST_CASE("what a rank sends that is no message, or not for it to say, is counte
     hello.limits.resize(static_cast<std::size_t>(shard.count), 1e6);
     ranks.send(0, tag, to_mail<Backend>(run, hello));
     ranks.send(0, tag, to_mail<Backend>(run, hello));
+    // Of its own agents, and well formed, but what nobody waits for.
+    using Numbers = std::numeric_limits<Index>;
+    for (const Index number : {Index{0}, Index{0}, Index{-1}, Numbers::min(), Numbers::max()}) {
+      const fed::detail::VerdictMail<Backend> verdict{.agent = shard.first, .number = number, .cost = -1e9};
+      ranks.send(0, tag, to_mail<Backend>(run, verdict));
+    }
+    for (const Index number : {Index{-1}, Numbers::min(), Numbers::max()}) {
+      fed::detail::ReportMail<Backend> report{.agent = shard.first, .number = number};
+      report.report = {.agent = shard.first, .version = 0, .estimate = Gain::Constant(1e9), .cost = 1};
+      ranks.send(0, tag, to_mail<Backend>(run, report));
+    }
     // To the first order of its first agent: of a version that there is not yet, then the same once more.
     bool answered = false;
     for (;;) {
@@ -410,7 +539,8 @@ TEST_CASE("what a rank sends that is no message, or not for it to say, is counte
   const fed::AgentRange lost = fed::agents_of(8, ranks.size(), rogue);
   // Until the rogue's agents, which greet after all that noise, have come and been left out.
   const auto run =
-      fed::serve(ranks, server, 8, at_once, {.until = 20'000, .record = {.history = false}, .timeout = 1000},
+      fed::serve(ranks, server, 8, at_once,
+                 {.until = 20'000, .record = {.history = false, .arrivals = true}, .timeout = 1000},
                  [&](const auto& info) {
                    const auto& agents = info.state.agents;
                    if (agents.size() < 8 || info.state.version < 100) return false;
@@ -419,7 +549,10 @@ TEST_CASE("what a rank sends that is no message, or not for it to say, is counte
                                       [](const auto& agent) { return agent.known && !agent.present; });
                  });
   CHECK(run.traffic.refused == count + 1);
-  CHECK(run.traffic.unawaited >= 1);
+  CHECK(run.traffic.unawaited >= 1 + 8);
+  CHECK(std::none_of(run.arrivals.begin(), run.arrivals.end(), [](const fed::Arrival& arrival) {
+    return arrival.kind == fed::Arrival::Kind::verdict || arrival.number < 0;
+  }));
   CHECK(server.state().statistics.refused == 1);
   CHECK(server.state().statistics.reports == server.state().statistics.used + 1);
   // The rogue's agents never do any work: the others go on without them.

@@ -1,10 +1,12 @@
 #include <metalqr/federated/threads.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <iterator>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include <metalqr/federated/compressed_agents.hpp>
@@ -180,6 +182,32 @@ TEST_CASE("a run ends with all its threads, whatever they are doing") {
     CHECK(run.updates < 100);
   }
   CHECK(running_threads() == threads);
+}
+
+TEST_CASE("agents that are late come back, and those that throw do not, while others work") {
+  struct Flaky : Bowls {
+    fed::Report<Backend> work(Index agent, Index round, Index version, const Gain& K) const {
+      if (agent == 0 && round == 2) throw std::runtime_error("the plant is on fire");
+      if (agent == 1 && round == 2) std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      return Bowls::work(agent, round, version, K);
+    }
+  };
+  Flaky agents{test::bowls(5, 6)};
+  fed::Server<Backend, fed::Buffered> server(Gain::Zero(), {.count = 2}, {.step = 0.1});
+  const auto run = fed::run_threads(
+      server, agents, Profiles{{.work = fed::ConstantLatency{.ticks = 1}}},
+      {.until = 30'000, .timeout = 150, .on_failure = fed::OnFailure::leave},
+      [](const auto& info) { return info.state.agents[1].reports > 5 && info.state.version > 20; });
+  CHECK(run.stopped);
+  const auto failed = [&](Index agent, fed::AgentFailure::Kind kind) {
+    return std::count_if(run.failures.begin(), run.failures.end(), [&](const fed::AgentFailure& failure) {
+      return failure.agent == agent && failure.kind == kind;
+    });
+  };
+  CHECK(failed(0, fed::AgentFailure::Kind::threw) == 1);
+  CHECK(failed(1, fed::AgentFailure::Kind::late) >= 1);
+  CHECK_FALSE(server.state().agents[0].present);
+  CHECK(server.state().agents[1].present);
 }
 
 TEST_CASE("timers that are always due do not hold up reports") {

@@ -40,6 +40,13 @@ inline std::string text_of(const Bytes& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+// MPI counts in int.
+inline void require_length(std::uint64_t length) {
+  if (length <= INT_MAX) return;
+  throw InvalidOption("content: expected at most " + std::to_string(INT_MAX) + " bytes, got " +
+                      std::to_string(length));
+}
+
 }  // namespace detail
 
 /// What a rank sent and received through a communicator: the content that it hands over for others (once,
@@ -156,7 +163,7 @@ class Communicator {
       header[1] = error ? 1 : 0;
     }
     broadcast(std::as_writable_bytes(std::span<std::uint64_t>(header)), root);
-    require_length(header[0]);
+    detail::require_length(header[0]);
     content.resize(static_cast<std::size_t>(header[0]));
     broadcast(content, root);
     if (error) std::rethrow_exception(error);
@@ -166,7 +173,7 @@ class Communicator {
   /// Overwrites `content`, of equal length everywhere, by that of the rank `root`.
   /// @throws InvalidOption from 2 GiB on.
   void broadcast(std::span<std::byte> content, int root = 0) {
-    require_length(content.size());
+    detail::require_length(content.size());
     if (content.empty()) return;
     detail::check(MPI_Bcast(content.data(), static_cast<int>(content.size()), MPI_BYTE, root, comm_),
                   "MPI_Bcast");
@@ -177,7 +184,7 @@ class Communicator {
   /// Sends a message; may wait for the other rank to receive it.
   /// @throws InvalidOption from 2 GiB on.
   void send(int destination, int tag, std::span<const std::byte> content) {
-    require_length(content.size());
+    detail::require_length(content.size());
     detail::check(
         MPI_Send(content.data(), static_cast<int>(content.size()), MPI_BYTE, destination, tag, comm_),
         "MPI_Send");
@@ -212,12 +219,6 @@ class Communicator {
     std::uint64_t length;
     std::uint64_t failed;
   };
-
-  static void require_length(std::uint64_t length) {
-    if (length <= INT_MAX) return;
-    throw InvalidOption("content: expected at most " + std::to_string(INT_MAX) + " bytes, got " +
-                        std::to_string(length));
-  }
 
   std::int64_t reduce(std::int64_t value, MPI_Op operation) {
     std::int64_t result = 0;
@@ -269,12 +270,12 @@ class Communicator {
     for (std::size_t r = 0; r < count; ++r) {
       if (headers[r].failed != 0 && result.failed < 0) result.failed = static_cast<int>(r);
       // Saturated, so that a sum of lengths cannot wrap.
-      if (headers[r].length > INT_MAX || total > INT_MAX) require_length(UINT64_MAX);
+      if (headers[r].length > INT_MAX || total > INT_MAX) detail::require_length(UINT64_MAX);
       lengths[r] = static_cast<int>(headers[r].length);
       offsets[r] = static_cast<int>(total);
       total += headers[r].length;
     }
-    require_length(total);
+    detail::require_length(total);
     const bool wanted = root == everyone || root == rank_ || result.failed >= 0;
     if (total == 0) {
       if (wanted) result.contents.resize(count);

@@ -82,17 +82,18 @@ class Exchange {
   /// Whether the report of that piece of work is still to come: it was not restarted, nor has it left.
   bool is_at_work(Index agent, Index round) const {
     const Seat& own = seats_[static_cast<std::size_t>(agent)];
-    return own.working && own.first_round + own.works == round + 1;
+    // The number may be a stranger's, to which nothing is added.
+    return own.working && own.first_round + own.works - 1 == round;
   }
   /// Whether the answer to that question is still to come.
   bool is_asked(Index agent, Index question) const {
-    return seats_[static_cast<std::size_t>(agent)].question == question;
+    return question > 0 && seats_[static_cast<std::size_t>(agent)].question == question;
   }
   /// Whether the agent's answer of that number is still to come. Who left and came back is asked the same
   /// question again, and begins another answer.
   bool is_answering(Index agent, Index number) const {
     const Seat& own = seats_[static_cast<std::size_t>(agent)];
-    return own.question != 0 && own.answers == number + 1;
+    return own.question != 0 && own.answers - 1 == number;
   }
   /// Fetches ahead what is known of an agent.
   void foresee(Index agent) const {

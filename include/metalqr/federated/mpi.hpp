@@ -203,6 +203,8 @@ class MpiRun : public RealTimeRun<MpiRun<Backend, ServerType, Observer>, RemoteA
         return take_verdict(rank, read_verdict<Backend>(reader));
       case Mail::failure:
         return take_failure(rank, read_failure(reader));
+      case Mail::withdrawal:
+        return take_withdrawal(rank, read_withdrawal(reader));
       default:
         require_mail(false, "an answer");
     }
@@ -229,6 +231,17 @@ class MpiRun : public RealTimeRun<MpiRun<Backend, ServerType, Observer>, RemoteA
     this->failed(mail.agent, mail.message);
   }
 
+  void take_withdrawal(int rank, const WithdrawalMail& mail) {
+    // Nobody knows whose agents will never come if the rank has not said so.
+    bool known = false;
+    for (Index agent = 0; agent < agents_.size(); ++agent) {
+      if (!agents_.is(agent, rank)) continue;
+      known = true;
+      if (options_.on_failure == OnFailure::leave) this->failed(agent, mail.message);
+    }
+    if (!known || options_.on_failure == OnFailure::end) throw mpi::RemoteError(rank, mail.message);
+  }
+
   void stop() {
     for (int rank = 1; rank < ranks_.size(); ++rank) {
       StopMail mail;
@@ -251,6 +264,20 @@ class MpiRun : public RealTimeRun<MpiRun<Backend, ServerType, Observer>, RemoteA
   MpiTraffic traffic_;
 };
 
+/// What `prepare()` returns. If it throws the workers hear of it, who wait for a run.
+template <class Prepare>
+auto prepared(mpi::Communicator& ranks, const Prepare& prepare) {
+  try {
+    return prepare();
+  } catch (...) {
+    const Bytes mail = to_mail(0, WithdrawalMail{.message = mpi::detail::current_message()});
+    MpiCarrier carrier(ranks);
+    for (int rank = 1; rank < ranks.size(); ++rank) carrier.send(rank, mail);
+    carrier.flush_until(TickClock::Clock::now() + std::chrono::seconds(1));
+    throw;
+  }
+}
+
 }  // namespace detail
 
 /// Runs a server at rank 0, in real time, with agents at the other ranks, each of which calls `work_for`.
@@ -259,11 +286,15 @@ class MpiRun : public RealTimeRun<MpiRun<Backend, ServerType, Observer>, RemoteA
 /// For rules that wait for everybody there is `serve_rounds` too, with collective calls.
 ///
 /// It begins when all ranks have said which agents they own, or after the timeout without those that have
-/// not: they come when they say so.
+/// not: they come when they say so. Every call at rank 0 goes with one `work_for` at each other rank: where
+/// it throws before the begin, they throw too; and where one of them cannot take part, `serve` throws and
+/// stops the others.
 ///
 /// Nothing that comes from other ranks is trusted: a message that is malformed, or that speaks for another
 /// rank's agents, is counted and has no effect. A rank that does not answer has its agents left out after the
-/// timeout, and taken in again when it does; the run ends without waiting for it. A process that dies is
+/// timeout, and taken in again when it does; the run ends without waiting for it. The process does not: MPI's
+/// end (`MPI_Finalize`) waits for all ranks, for one that hangs for ever. Where that may happen the job needs
+/// a limit of its time, or rank 0 calls `MPI_Abort` when it has saved its result. A process that dies is
 /// another matter: MPI, or its launcher, ends the whole job then. A job that was killed goes on from what an
 /// observer wrote of `RunInfo::state` (see io/server_state.hpp): a server made of that state is served again.
 /// @param ranks the same as the workers', at least two.
@@ -273,18 +304,22 @@ class MpiRun : public RealTimeRun<MpiRun<Backend, ServerType, Observer>, RemoteA
 /// agent to the departure of the one from it, so that its work takes at least so long.
 /// @param observer sees every commit, and may return true to stop.
 /// @throws InvalidOption at another rank than 0 or without others, for profiles or options out of range;
-/// mpi::RemoteError if an agent throws, with `OnFailure::end`; mpi::MpiError.
+/// mpi::RemoteError if an agent throws, with `OnFailure::end`, or if a rank cannot take part (see
+/// `work_for`): with `OnFailure::leave` its agents are left out if it has said which they are; mpi::MpiError.
 template <class ServerType, class Observer = NoObserver>
 MpiRunResult<typename ServerType::Backend> serve(mpi::Communicator& ranks, ServerType& server, Index agents,
                                                  std::span<const AgentProfile> profiles,
                                                  const MpiOptions& options = {}, Observer&& observer = {}) {
   using Backend = typename ServerType::Backend;
-  detail::require_server(ranks, agents);
-  detail::require_profiles(profiles, agents);
-  validate(options);
-  detail::RemoteAgents<Backend> remote(agents);
-  return detail::MpiRun<Backend, ServerType, std::remove_reference_t<Observer>>(ranks, server, remote,
-                                                                                profiles, options, observer)
+  using Run = detail::MpiRun<Backend, ServerType, std::remove_reference_t<Observer>>;
+  detail::require_server(ranks);
+  auto remote = detail::prepared(ranks, [&] {
+    detail::require_agents(agents);
+    detail::require_profiles(profiles, agents);
+    validate(options);
+    return detail::RemoteAgents<Backend>(agents);
+  });
+  return detail::prepared(ranks, [&] { return Run(ranks, server, remote, profiles, options, observer); })
       .run();
 }
 

@@ -30,10 +30,12 @@ struct MpiTraffic {
 
 namespace detail {
 
-/// Throws `InvalidOption` unless this is rank 0 of several, and there are agents.
-inline void require_server(const mpi::Communicator& ranks, Index agents) {
+/// Throws `InvalidOption` unless this is rank 0 of several.
+inline void require_server(const mpi::Communicator& ranks) {
   if (ranks.rank() != 0) throw InvalidOption("rank: expected 0, got " + std::to_string(ranks.rank()));
   if (ranks.size() < 2) throw InvalidOption("ranks: expected at least two, got one");
+}
+inline void require_agents(Index agents) {
   metalqr::detail::require_option(agents >= 1, "agents", static_cast<double>(agents), "at least 1");
 }
 inline void require_worker(const mpi::Communicator& ranks) {
@@ -58,7 +60,9 @@ class MpiCarrier {
     for (std::list<Pending>& messages : pending_) abandoned().splice(abandoned().end(), messages);
   }
 
+  /// @throws InvalidOption from 2 GiB on.
   void send(int rank, Bytes content) {
+    mpi::detail::require_length(content.size());
     std::list<Pending>& messages = pending_[static_cast<std::size_t>(rank)];
     collect(messages);
     Pending& next = messages.emplace_back(Pending{.content = std::move(content)});

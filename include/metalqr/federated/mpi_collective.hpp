@@ -47,13 +47,29 @@ Round<Backend> read_round(const Bytes& content, const typename Backend::Gain& sh
   using Order = typename Round<Backend>::Order;
   ByteReader reader(content);
   Round<Backend> round{.kind = read_head(reader).kind, .gains = {}, .orders = {}};
+  require_mail(round.kind == Mail::work || round.kind == Mail::question || round.kind == Mail::stop,
+               "a round");
   for (auto left = reader.get<std::uint64_t>(); left > 0; --left) round.orders.push_back(reader.get<Order>());
   for (auto left = reader.get<std::uint64_t>(); left > 0; --left) {
     round.gains.push_back(shape);
     reader.get_entries<Backend>(round.gains.back());
   }
   reader.require_end();
+  const auto gains = static_cast<Index>(round.gains.size());
+  for (const Order& order : round.orders) {
+    require_mail(round.kind == Mail::stop || (order.gain >= 0 && order.gain < gains),
+                 "a gain for each order");
+  }
   return round;
+}
+/// Whether that was the last round; what is no message is none.
+inline bool is_stop(const Bytes& content) {
+  try {
+    ByteReader reader(content);
+    return read_head(reader).kind == Mail::stop;
+  } catch (const ParseError&) {
+    return false;
+  }
 }
 
 /// What a rank hands over begins with whether it failed; then it says why.
@@ -70,22 +86,24 @@ class CollectiveAgents {
   using Gain = typename Backend::Gain;
   using Scalar = typename Backend::Scalar;
 
-  /// Hears which agents the ranks own; together with `serve` of theirs.
-  CollectiveAgents(mpi::Communicator& ranks, Index agents, const Gain& shape)
-      : ranks_(ranks),
-        shape_(Backend::zero_like(shape)),
-        limits_(static_cast<std::size_t>(agents)),
-        reported_(static_cast<std::size_t>(agents), -1) {
+  /// Hears which agents the ranks own; together with `run` of theirs.
+  /// @param check throws if there is to be no run; then all ranks throw.
+  template <class Check>
+  CollectiveAgents(mpi::Communicator& ranks, Index agents, const Gain& shape, const Check& check)
+      : ranks_(ranks), shape_(Backend::zero_like(shape)) {
     const std::vector<Bytes> hellos = ranks_.gather({});
     // What is wrong is said to all.
     ranks_.broadcast_of([&] {
-      std::vector<char> known(limits_.size(), 0);
+      check();
+      limits_.resize(static_cast<std::size_t>(agents));
+      reported_.resize(limits_.size(), -1);
+      owners_.resize(limits_.size(), 0);
       for (int rank = 1; rank < ranks_.size(); ++rank) {
-        enter(rank, hellos[static_cast<std::size_t>(rank)], known);
+        enter(rank, hellos[static_cast<std::size_t>(rank)]);
       }
-      for (std::size_t i = 0; i < known.size(); ++i) {
-        if (known[i] != 0) continue;
-        throw InvalidOption("agents: expected " + std::to_string(known.size()) +
+      for (std::size_t i = 0; i < owners_.size(); ++i) {
+        if (owners_[i] != 0) continue;
+        throw InvalidOption("agents: expected " + std::to_string(owners_.size()) +
                             " of the other ranks, got no agent " + std::to_string(i));
       }
       return Bytes{};
@@ -109,34 +127,26 @@ class CollectiveAgents {
   void reported(Index agent, Index round) { reported_[static_cast<std::size_t>(agent)] = round; }
 
   void work_all(std::span<const BatchOrder<Backend>> orders, std::span<Report<Backend>> reports) {
-    for (const Bytes& content : say(round_of(Mail::work, orders))) {
-      ByteReader reader(content);
-      reader.get<std::uint8_t>();
-      while (reader.left() > 0) {
-        Report<Backend> report{.agent = reader.get<Index>(),
-                               .version = reader.get<Index>(),
-                               .estimate = shape_,
-                               .cost = reader.get<Scalar>(),
-                               .weight = reader.get<double>()};
-        reader.get_entries<Backend>(report.estimate);
-        const auto place = static_cast<std::size_t>(report.agent);
-        reports[place] = std::move(report);
-      }
-    }
+    carry_out(Mail::work, orders, [&](Index agent, ByteReader& reader) {
+      Report<Backend> report{.agent = agent,
+                             .version = reader.get<Index>(),
+                             .estimate = shape_,
+                             .cost = reader.get<Scalar>(),
+                             .weight = reader.get<double>()};
+      reader.get_entries<Backend>(report.estimate);
+      reports[static_cast<std::size_t>(agent)] = std::move(report);
+    });
   }
   void cost_all(std::span<const BatchOrder<Backend>> orders, std::span<Scalar> costs) {
-    for (const Bytes& content : say(round_of(Mail::question, orders))) {
-      ByteReader reader(content);
-      reader.get<std::uint8_t>();
-      while (reader.left() > 0) {
-        const auto agent = reader.get<Index>();
-        costs[static_cast<std::size_t>(agent)] = reader.get<Scalar>();
-      }
-    }
+    carry_out(Mail::question, orders, [&](Index agent, ByteReader& reader) {
+      costs[static_cast<std::size_t>(agent)] = reader.get<Scalar>();
+    });
   }
 
-  /// Tells the ranks that the run has ended.
+  /// Tells the ranks that the run has ended, unless they have left it.
   void stop() {
+    if (over_) return;
+    over_ = true;
     Round<Backend> round{.kind = Mail::stop, .gains = {}, .orders = {}};
     for (Index agent = 0; agent < size(); ++agent) {
       round.orders.push_back({.agent = agent, .reported = reported_[static_cast<std::size_t>(agent)]});
@@ -145,7 +155,7 @@ class CollectiveAgents {
   }
 
  private:
-  void enter(int rank, const Bytes& content, std::vector<char>& known) {
+  void enter(int rank, const Bytes& content) {
     require_success(rank, content);
     ByteReader reader(content);
     reader.get<std::uint8_t>();
@@ -159,11 +169,11 @@ class CollectiveAgents {
     }
     Index agent = reader.get<Index>();
     for (; reader.left() > 0; ++agent) {
-      if (agent < 0 || agent >= size() || known[static_cast<std::size_t>(agent)] != 0) {
+      if (agent < 0 || agent >= size() || owners_[static_cast<std::size_t>(agent)] != 0) {
         throw InvalidOption(who + "expected agents of its own below " + std::to_string(size()) + ", got " +
                             std::to_string(agent));
       }
-      known[static_cast<std::size_t>(agent)] = 1;
+      owners_[static_cast<std::size_t>(agent)] = rank;
       limits_[static_cast<std::size_t>(agent)] = reader.get<Scalar>();
     }
   }
@@ -189,10 +199,27 @@ class CollectiveAgents {
     return round;
   }
 
+  /// Has the ranks work on orders, which each answers in their order. `take(agent, reader)` reads an answer.
+  template <class Take>
+  void carry_out(Mail kind, std::span<const BatchOrder<Backend>> orders, const Take& take) {
+    const std::vector<Bytes> contents = say(round_of(kind, orders));
+    std::vector<ByteReader> readers(contents.begin(), contents.end());
+    for (ByteReader& reader : readers) reader.get<std::uint8_t>();
+    for (const BatchOrder<Backend>& order : orders) {
+      ByteReader& reader = readers[static_cast<std::size_t>(rank_of(order.agent)) - 1];
+      require_mail(reader.get<Index>() == order.agent, "an answer to each order");
+      take(order.agent, reader);
+    }
+    for (const ByteReader& reader : readers) reader.require_end();
+  }
+  int rank_of(Index agent) const { return owners_[static_cast<std::size_t>(agent)]; }
+
   /// What the ranks say to a round. Throws if one of them failed.
   std::vector<Bytes> say(const Round<Backend>& round) {
+    over_ = true;  // if it throws here, it does at all ranks
     ranks_.broadcast_of([&] { return to_mail(round); });
     std::vector<Bytes> contents = ranks_.gather({});
+    over_ = false;
     contents.erase(contents.begin());  // its own
     for (std::size_t i = 0; i < contents.size(); ++i) require_success(static_cast<int>(i) + 1, contents[i]);
     return contents;
@@ -202,6 +229,8 @@ class CollectiveAgents {
   Gain shape_;
   std::vector<Scalar> limits_;
   std::vector<Index> reported_;
+  std::vector<int> owners_;  // ranks
+  bool over_ = false;        // at the other ranks
 };
 
 }  // namespace metalqr::inline METALQR_ABI::federated::detail

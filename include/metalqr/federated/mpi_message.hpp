@@ -19,8 +19,19 @@
 
 namespace metalqr::inline METALQR_ABI::federated::detail {
 
-/// What a message is; ranks above 0 send the last four.
-enum class Mail : std::uint32_t { open = 1, work, question, stop, hello, report, verdict, failure };
+/// What a message is. Rank 0 sends the first four, the others the next four, and who cannot take part, or not
+/// any more, the last one.
+enum class Mail : std::uint32_t {
+  open = 1,
+  work,
+  question,
+  stop,
+  hello,
+  report,
+  verdict,
+  failure,
+  withdrawal
+};
 
 /// The beginning of every message.
 struct MailHead {
@@ -74,6 +85,10 @@ struct FailureMail {
   Index agent = 0;
   std::string message;
 };
+/// A rank is in no run, or not any more. Rank 0's begins with the number 0, as there is no run then.
+struct WithdrawalMail {
+  std::string message;
+};
 
 inline ByteWriter begin_mail(std::uint64_t run, Mail kind) {
   ByteWriter writer;
@@ -89,8 +104,8 @@ inline MailHead read_head(ByteReader& reader) {
   }
   MailHead head{.run = reader.get<std::uint64_t>()};
   const auto kind = reader.get<std::uint32_t>();
-  if (kind < static_cast<std::uint32_t>(Mail::open) || kind > static_cast<std::uint32_t>(Mail::failure)) {
-    throw ParseError("message: expected a kind from 1 to 8, got " + std::to_string(kind));
+  if (kind < static_cast<std::uint32_t>(Mail::open) || kind > static_cast<std::uint32_t>(Mail::withdrawal)) {
+    throw ParseError("message: expected a kind from 1 to 9, got " + std::to_string(kind));
   }
   head.kind = static_cast<Mail>(kind);
   return head;
@@ -251,6 +266,17 @@ inline Bytes to_mail(std::uint64_t run, const FailureMail& mail) {
 }
 inline FailureMail read_failure(ByteReader& reader) {
   FailureMail mail{.agent = reader.get<Index>(), .message = reader.get_text()};
+  reader.require_end();
+  return mail;
+}
+
+inline Bytes to_mail(std::uint64_t run, const WithdrawalMail& mail) {
+  ByteWriter writer = begin_mail(run, Mail::withdrawal);
+  writer.put_text(mail.message);
+  return writer.take();
+}
+inline WithdrawalMail read_withdrawal(ByteReader& reader) {
+  WithdrawalMail mail{.message = reader.get_text()};
   reader.require_end();
   return mail;
 }

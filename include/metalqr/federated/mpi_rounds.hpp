@@ -52,10 +52,21 @@ class RoundsWorker {
       throw;
     }
     for (;;) {
-      const Round<Backend> round = read_round<Backend>(ranks_.broadcast_of([] { return Bytes{}; }), shape_);
-      note_taken(round);
-      if (round.kind == Mail::stop) break;
-      hand_over([&](ByteWriter& writer) { answer(round, writer); });
+      const Bytes content = ranks_.broadcast_of([] { return Bytes{}; });
+      const auto read = [&] {
+        Round<Backend> round = read_round<Backend>(content, shape_);
+        note_taken(round);
+        return round;
+      };
+      if (is_stop(content)) {
+        try {
+          read();
+        } catch (...) {
+          if (!failure_) throw;
+        }
+        break;
+      }
+      hand_over([&](ByteWriter& writer) { answer(read(), writer); });
     }
     if (failure_) std::rethrow_exception(failure_);
   }
@@ -139,10 +150,12 @@ RunResult<typename ServerType::Backend> serve_rounds(mpi::Communicator& ranks, S
                                                      const VirtualTimeOptions& options = {},
                                                      Observer&& observer = {}) {
   using Backend = typename ServerType::Backend;
-  detail::require_server(ranks, agents);
-  detail::require_profiles(profiles, agents);
-  validate(options);
-  detail::CollectiveAgents<Backend> remote(ranks, agents, server.gain());
+  detail::require_server(ranks);
+  detail::CollectiveAgents<Backend> remote(ranks, agents, server.gain(), [&] {
+    detail::require_agents(agents);
+    detail::require_profiles(profiles, agents);
+    validate(options);
+  });
   try {
     RunResult<Backend> result = simulate(server, remote, profiles, options, observer);
     remote.stop();
@@ -160,7 +173,8 @@ RunResult<typename ServerType::Backend> serve_rounds(mpi::Communicator& ranks, S
 /// @param first number of the first of them in the fleet.
 /// @param shape a matrix of the gain's shape.
 /// @throws what `agents` throws, after the end; InvalidOption at rank 0; mpi::RemoteError if what the ranks
-/// own does not fit together.
+/// own does not fit together, or rank 0 throws at the begin for another reason; ParseError for orders that
+/// are none.
 template <Agents AgentsType>
 void work_in_rounds(mpi::Communicator& ranks, AgentsType& agents, Index first,
                     const typename AgentsType::Backend::Gain& shape) {

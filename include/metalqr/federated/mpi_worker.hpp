@@ -67,21 +67,17 @@ class MpiWorker {
 
   MpiWork run(const Gain& shape) {
     shape_ = Backend::zero_like(shape);
-    while (!open_) hear(std::numeric_limits<double>::infinity());
-    while (!stopped_) {
-      while (!stopped_ && hear(0)) {
-      }
-      if (stopped_) break;
-      post_what_is_due();
-      if (!questions_.empty()) {
-        answer(take_first(questions_));
-      } else if (!pieces_.empty()) {
-        work(take_first(pieces_));
-      } else {
-        hear(next_letter());
-      }
+    while (!run_) hear(std::numeric_limits<double>::infinity());
+    try {
+      enter();
+      take_part();
+    } catch (const mpi::MpiError&) {
+      throw;
+    } catch (...) {
+      if (!stopped_) withdraw(mpi::detail::current_message());
+      throw;
     }
-    carrier_.flush_until(TickClock::Clock::now() + std::chrono::seconds(5));
+    flush();
     result_.traffic.messages = carrier_.traffic();
     return result_;
   }
@@ -113,6 +109,28 @@ class MpiWorker {
   }
   Desk& desk(Index agent) { return desks_[static_cast<std::size_t>(agent)]; }
 
+  void take_part() {
+    while (!stopped_) {
+      while (!stopped_ && hear(0)) {
+      }
+      if (stopped_) break;
+      post_what_is_due();
+      if (!questions_.empty()) {
+        answer(take_first(questions_));
+      } else if (!pieces_.empty()) {
+        work(take_first(pieces_));
+      } else {
+        hear(next_letter());
+      }
+    }
+  }
+  /// Rank 0 would wait for one that fails.
+  void withdraw(const std::string& why) {
+    carrier_.send(0, to_mail(*run_, WithdrawalMail{.message = why}));
+    flush();
+  }
+  void flush() { carrier_.flush_until(TickClock::Clock::now() + std::chrono::seconds(5)); }
+
   /// Takes in a message if there is one until a time; whether there was.
   bool hear(double time) {
     const std::optional<mpi::Message> message = carrier_.receive_until(clock_.at(time), 0);
@@ -128,11 +146,8 @@ class MpiWorker {
   void take(const Bytes& content) {
     ByteReader reader(content);
     const MailHead head = read_head(reader);
-    if (!open_) {
-      require_mail(head.kind == Mail::open, "the begin of a run");
-      return enter(head.run, read_open(reader));
-    }
-    require_mail(head.run == run_, "one of this run");
+    if (!run_) return take_first_mail(head, reader);
+    require_mail(head.run == *run_, "one of this run");
     switch (head.kind) {
       case Mail::work:
         return take_work(read_order<Backend>(reader, shape_));
@@ -145,19 +160,45 @@ class MpiWorker {
     }
   }
 
-  void enter(std::uint64_t run, const OpenMail& mail) {
-    open_ = true;
-    run_ = run;
-    clock_ = TickClock(mail.tick);
-    if (mail.rows != Backend::rows(shape_) || mail.cols != Backend::cols(shape_)) {
-      throw DimensionMismatch("shape: expected the server's " + metalqr::detail::shape(mail.rows, mail.cols) +
-                              ", got " +
-                              metalqr::detail::shape(Backend::rows(shape_), Backend::cols(shape_)));
+  void take_first_mail(const MailHead& head, ByteReader& reader) {
+    switch (head.kind) {
+      case Mail::open:
+        opened_ = read_open(reader);
+        run_ = head.run;
+        return;
+      case Mail::withdrawal:
+        throw mpi::RemoteError(0, read_withdrawal(reader).message);
+      case Mail::work:
+      case Mail::question:
+      case Mail::stop:  // of a run from which this rank has withdrawn
+        ++result_.traffic.unawaited;
+        return;
+      default:
+        require_mail(false, "the begin of a run");
+    }
+  }
+
+  void enter() {
+    clock_ = TickClock(opened_.tick);
+    const std::string server_shape = metalqr::detail::shape(opened_.rows, opened_.cols);
+    const std::string own_shape = metalqr::detail::shape(Backend::rows(shape_), Backend::cols(shape_));
+    if (server_shape != own_shape) {
+      throw DimensionMismatch("shape: expected the server's " + server_shape + ", got " + own_shape);
+    }
+    // The server refuses what does not fit, and would wait.
+    if (first_ < 0 || first_ > opened_.agents || agents_.size() > opened_.agents - first_) {
+      throw InvalidOption("agents: expected some of the server's " + std::to_string(opened_.agents) +
+                          ", got " + std::to_string(agents_.size()) + " from number " +
+                          std::to_string(first_) + " on");
     }
     if (agents_.size() == 0) return;
     HelloMail<Backend> hello{.first = first_, .limits = {}};
-    for (Index agent = 0; agent < agents_.size(); ++agent) hello.limits.push_back(agents_.limit(agent));
-    carrier_.send(0, to_mail<Backend>(run_, hello));
+    for (Index agent = 0; agent < agents_.size(); ++agent) {
+      hello.limits.push_back(agents_.limit(agent));
+      if (hello.limits.back() == hello.limits.back()) continue;
+      throw NotFinite("limit: expected a number of agent " + std::to_string(first_ + agent) + ", got nan");
+    }
+    carrier_.send(0, to_mail<Backend>(*run_, hello));
   }
 
   Index own(Index number) const {
@@ -206,7 +247,7 @@ class MpiWorker {
       ReportMail<Backend> mail{.agent = first_ + agent, .number = order.number};
       mail.report = report_on(agents_, agent, order.number, order.version, order.gain);
       ++result_.reports;
-      letters_.push_back({order.due, agent, Mail::report, to_mail<Backend>(run_, mail)});
+      letters_.push_back({order.due, agent, Mail::report, to_mail<Backend>(*run_, mail)});
     });
   }
   void answer(Index agent) {
@@ -217,7 +258,7 @@ class MpiWorker {
                                       .number = order.number,
                                       .cost = agents_.cost(agent, order.number, order.gain)};
       ++result_.answers;
-      letters_.push_back({order.due, agent, Mail::verdict, to_mail<Backend>(run_, mail)});
+      letters_.push_back({order.due, agent, Mail::verdict, to_mail<Backend>(*run_, mail)});
     });
   }
 
@@ -237,7 +278,7 @@ class MpiWorker {
     desk(agent).dead = true;
     drop_letters(agent, Mail::report);
     drop_letters(agent, Mail::verdict);
-    carrier_.send(0, to_mail(run_, FailureMail{.agent = first_ + agent, .message = message}));
+    carrier_.send(0, to_mail(*run_, FailureMail{.agent = first_ + agent, .message = message}));
   }
 
   void drop_letters(Index agent, Mail kind) {
@@ -266,8 +307,8 @@ class MpiWorker {
   std::vector<Letter> letters_;  // to be sent when they are due
   Gain shape_;
   TickClock clock_;
-  std::uint64_t run_ = 0;
-  bool open_ = false;
+  std::optional<std::uint64_t> run_;  // once it has begun
+  OpenMail opened_;
   bool stopped_ = false;
   MpiWork result_;
 };
@@ -283,7 +324,10 @@ class MpiWorker {
 /// say so (`AgentOptions::first`).
 /// @param first number of the first of them in the fleet.
 /// @param shape a matrix of the gain's shape.
-/// @throws InvalidOption at rank 0; DimensionMismatch if the server's gain has another shape.
+/// @throws InvalidOption at rank 0, or if the server has no such agents; DimensionMismatch if the server's
+/// gain has another shape; NotFinite for a limit that is no number; what `limit` and `reported` of the agents
+/// throw; mpi::RemoteError if `serve` could not begin. All but the first and the last of these end `serve` as
+/// well.
 template <Agents AgentsType>
 MpiWork work_for(mpi::Communicator& ranks, AgentsType& agents, Index first,
                  const typename AgentsType::Backend::Gain& shape) {

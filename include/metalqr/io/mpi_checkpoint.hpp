@@ -78,7 +78,7 @@ class RankCheckpoints {
       return out.take();
     });
     ByteReader in(start);
-    at_end_ = in.get<bool>();
+    at_end_ = in.get<std::uint8_t>() != 0;
     path_ = in.get_text();
     const std::string state = in.get_text();
     if (!state.empty()) last_ = read_meta_state<Backend>(JsonDocument(state, path_));

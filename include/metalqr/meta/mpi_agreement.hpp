@@ -4,6 +4,7 @@
 /// What the ranks of a meta-training run must agree on before it starts.
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -99,11 +100,11 @@ void require_agreement(mpi::Communicator& ranks, bool has_tasks, const Describe&
   bool any_tasks = false;
   for (std::size_t rank = 0; rank < said.size(); ++rank) {
     ByteReader in(said[rank]);
-    const bool tasks = in.get<bool>();
+    const bool tasks = in.get<std::uint8_t>() != 0;  // a byte that may say anything
     any_tasks = any_tasks || tasks;
     for (std::size_t t = 0; in.left() > 0; ++t) {
       const std::string name = in.get_text();
-      const bool only_with_tasks = in.get<bool>();
+      const bool only_with_tasks = in.get<std::uint8_t>() != 0;
       const std::string content = in.get_text();
       if (t == first.size()) first.emplace_back();
       if (only_with_tasks && !tasks) continue;
