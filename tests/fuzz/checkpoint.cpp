@@ -15,7 +15,9 @@
 #include <metalqr/io/adaptive_state.hpp>
 #include <metalqr/io/checkpoint.hpp>
 #include <metalqr/io/meta_state.hpp>
+#include <metalqr/io/safe_exploration_state.hpp>
 #include <metalqr/io/server_state.hpp>
+#include <metalqr/io/simulation_state.hpp>
 
 #include "fuzz.hpp"
 #include "json_mutator.hpp"
@@ -63,6 +65,10 @@ void check(const io::Checkpoint& checkpoint) {
   check_state(document, [](const io::JsonDocument& from) { return io::read_server_state<Backend>(from); });
   check_state(document, [](const io::JsonDocument& from) { return io::read_adaptive_state<Backend>(from); });
   check_state(document, [](const io::JsonDocument& from) { return io::read_meta_state<Backend>(from); });
+  check_state(document,
+              [](const io::JsonDocument& from) { return io::read_simulation_state<Backend>(from); });
+  check_state(document,
+              [](const io::JsonDocument& from) { return io::read_safe_exploration<Backend>(from); });
 }
 
 /// What is between the first line and the checksum, as far as there are such.
