@@ -60,6 +60,9 @@ class RealTimeRun {
   using Gain = typename Backend::Gain;
   using Scalar = typename Backend::Scalar;
 
+  RealTimeRun(const RealTimeRun&) = delete;
+  RealTimeRun& operator=(const RealTimeRun&) = delete;
+
   // What the exchange says.
   void begin_work(Index agent, Index round, Index version, Gain&& gain, double ticks) {
     set_deadline(agent, Happening::work_overdue, round);
@@ -84,8 +87,6 @@ class RealTimeRun {
         exchange_(*this, server, agents, profiles, options.seed, options.record, observer),
         clock_(options.tick),
         members_(static_cast<std::size_t>(agents.size())) {}
-  RealTimeRun(const RealTimeRun&) = delete;
-  RealTimeRun& operator=(const RealTimeRun&) = delete;
   ~RealTimeRun() = default;
 
   /// Waits for those who were put off, as long as the timeout.

@@ -13,6 +13,7 @@
 #include <metalqr/core/random.hpp>
 #include <metalqr/io/checkpointer.hpp>
 #include <metalqr/io/digest.hpp>
+#include <metalqr/io/fingerprint.hpp>
 #include <metalqr/io/safe_exploration_state.hpp>
 
 namespace metalqr::inline METALQR_ABI::io {
