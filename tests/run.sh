@@ -24,7 +24,7 @@ selection=()
 length=(-LE '^long$')
 while [ $# -gt 0 ]; do
   case $1 in
-    --sanitize) variant=sanitize options+=(-DMETALQR_SANITIZE=ON) ;;
+    --sanitize) variant=sanitize options+=(-DMETALQR_SANITIZE=ON -DMETALQR_TEST_BATCH=30000) ;;
     --long) length=() ;;
     -h | --help) usage && exit ;;
     -*) break ;;
