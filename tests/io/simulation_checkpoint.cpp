@@ -142,7 +142,7 @@ TEST_CASE("a run that its observer ended has ended, whatever ends it otherwise")
   CHECK(test::is_end_of(run(timed, folder.file("timed")).result, early.result));
 }
 
-TEST_CASE("a run that is to end before its checkpoint is refused") {
+TEST_CASE("a simulation that is to end before its checkpoint is refused") {
   const test::Folder folder;
   const std::string path = folder.file("run");
   const Run first = run({}, path);
